@@ -1,0 +1,1 @@
+"""Converters from the formats of other frameworks."""

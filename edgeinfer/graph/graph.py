@@ -1,0 +1,141 @@
+"""The intermediate representation: a graph of ONNX operators over named values.
+
+Names, attributes and semantics are those of ONNX at opset ``OPSET``; the importer upgrades older
+models. Fused operators live beside them in the domain ``FUSED``. Values are named by strings; each
+is an input of the graph, a constant, or an output of exactly one node (static single assignment).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.graph.dims import Shape, is_static
+from edgeinfer.graph.dtypes import DType
+
+OPSET = 23
+ONNX = ""
+FUSED = "edgeinfer"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """What is known of a value: its dtype and its shape (None: not even the rank is known)."""
+
+    dtype: DType
+    shape: Shape | None
+
+    @property
+    def rank(self) -> int | None:
+        """Number of dimensions, None if unknown."""
+        return None if self.shape is None else len(self.shape)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every dimension is a known integer."""
+        return is_static(self.shape)
+
+    def __str__(self) -> str:
+        dims = "?" if self.shape is None else "x".join(str(dim).replace(" ", "") for dim in self.shape)
+        return f"{self.dtype.value}[{dims}]"
+
+
+@dataclass(eq=False)
+class Node:
+    """One operator.
+
+    Attributes:
+        op: operator name, such as ``Conv``.
+        inputs: names of the values read; ``""`` stands for an optional input left out.
+        outputs: names of the values made; ``""`` for an optional output left out.
+        attributes: int, float, str, lists of these, ``np.ndarray`` for tensors, ``Graph`` for bodies.
+        name: unique name, for messages and profiles.
+        domain: ``ONNX`` or ``FUSED``.
+    """
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    domain: str = ONNX
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Domain and operator name, by which registries know it."""
+        return self.domain, self.op
+
+    def input(self, index: int) -> str:
+        """The name of input ``index``, ``""`` if it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+    def __str__(self) -> str:
+        prefix = f"{self.domain}." if self.domain else ""
+        return f"{prefix}{self.op} '{self.name}'"
+
+
+@dataclass(eq=False)
+class Graph:
+    """Nodes in topological order, with the types of their values and the constants they read.
+
+    Attributes:
+        name: the model's name.
+        inputs: names of the inputs, in order.
+        outputs: names of the outputs, in order.
+        nodes: in topological order: each reads only inputs, constants and outputs of earlier nodes.
+        types: type of each value as far as it is known; inputs and constants always have one.
+        constants: weights and other constants by name.
+        metadata: free text of the model (producer, licence, …).
+    """
+
+    name: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def add_constant(self, name: str, array: np.ndarray, dtype: DType | None = None) -> str:
+        """Add a constant under a fresh name derived from ``name``; returns the name it got."""
+        name = self.fresh_name(name)
+        self.constants[name] = array
+        self.types[name] = TensorType(dtype or DType.of(array), tuple(array.shape))
+        return name
+
+    def fresh_name(self, stem: str) -> str:
+        """A value name that is not taken: ``stem``, else ``stem_1``, ``stem_2``, …"""
+        taken = self.value_names()
+        if stem not in taken:
+            return stem
+        number = 1
+        while f"{stem}_{number}" in taken:
+            number += 1
+        return f"{stem}_{number}"
+
+    def value_names(self) -> set[str]:
+        """Names of all values that are defined or typed."""
+        names = set(self.inputs) | self.constants.keys() | self.types.keys()
+        for node in self.nodes:
+            names.update(node.outputs)
+        return names
+
+    def copy(self) -> Graph:
+        """A copy whose lists and dictionaries may be changed freely; constant arrays are shared."""
+        return Graph(
+            self.name,
+            list(self.inputs),
+            list(self.outputs),
+            [
+                dataclasses.replace(
+                    node, inputs=list(node.inputs), outputs=list(node.outputs), attributes=dict(node.attributes)
+                )
+                for node in self.nodes
+            ],
+            dict(self.types),
+            dict(self.constants),
+            dict(self.metadata),
+        )

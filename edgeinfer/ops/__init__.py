@@ -1,0 +1,1 @@
+"""Operators: one file per family, each with shape inference and a NumPy reference."""

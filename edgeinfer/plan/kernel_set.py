@@ -1,0 +1,71 @@
+"""What the planner knows of compiled kernels: the rows of a manifest, without the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import PlanError
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One compiled kernel.
+
+    Attributes:
+        name: unique name, ``<dtypes>_<operator>__<tile>_<isa>``.
+        family: what it computes, such as ``f32_conv``; all rows of a family take the same params.
+        params: the C struct that the kernel reads, as a NumPy structured dtype.
+        traits: numbers that the planner needs for packing and choosing, such as ``rows`` and ``columns``.
+    """
+
+    name: str
+    family: str
+    params: np.dtype = field(hash=False)
+    traits: Mapping[str, Any] = field(hash=False, default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {"name": self.name, "family": self.family, "params": self.params.descr, "traits": dict(self.traits)}
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> KernelRow:
+        """The row that ``to_json`` wrote."""
+        fields = [(name, code) for name, code in row["params"]]
+        return KernelRow(row["name"], row["family"], np.dtype(fields), row["traits"])
+
+
+class KernelSet:
+    """All kernels of one CPU level.
+
+    Attributes:
+        level: name of the level, such as ``avx512``.
+        lanes: float32 lanes of one vector.
+        rows: the kernels by name.
+    """
+
+    def __init__(self, level: str, lanes: int, rows: Iterable[KernelRow]) -> None:
+        self.level = level
+        self.lanes = lanes
+        self.rows = {row.name: row for row in rows}
+        self._families: dict[str, list[KernelRow]] = {}
+        for row in self.rows.values():
+            self._families.setdefault(row.family, []).append(row)
+
+    def family(self, family: str) -> list[KernelRow]:
+        """All kernels of a family, in the order in which they were registered; may be empty."""
+        return self._families.get(family, [])
+
+    def only(self, family: str) -> KernelRow:
+        """The one kernel of a family that has a single row.
+
+        Raises:
+            PlanError: if this level has none or several.
+        """
+        rows = self.family(family)
+        if len(rows) != 1:
+            raise PlanError(f"kernel set '{self.level}' has {len(rows)} kernels of family '{family}', expected one")
+        return rows[0]

@@ -1,0 +1,1 @@
+"""Lowering: one file per operator family turns nodes into kernel steps."""

@@ -1,0 +1,127 @@
+"""What a lowering function may ask and tell: one node of a static graph becomes steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeinfer.graph import ONNX, DType, Node, TensorType
+from edgeinfer.plan.kernel_set import KernelRow, KernelSet
+from edgeinfer.plan.step import KernelStep, Step
+
+
+class NotNative(Exception):
+    """Raised by a lowering function when no kernel fits; the text says why, for the user to read."""
+
+
+class LoweringContext:
+    """The plan under construction, as lowering functions see it.
+
+    All shapes are known integers. Tensors are row-major in the order of their type's shape.
+
+    Attributes:
+        kernels: the kernels that may be used.
+        threads: number of workers.
+        types: type of every tensor.
+        constants: contents of constant tensors.
+        steps: the steps so far.
+        aliases: tensors that share the memory of another, whole: alias name to owner name.
+    """
+
+    def __init__(
+        self, kernels: KernelSet, threads: int, types: dict[str, TensorType], constants: dict[str, np.ndarray]
+    ) -> None:
+        self.kernels = kernels
+        self.threads = threads
+        self.types = types
+        self.constants = constants
+        self.steps: list[Step] = []
+        self.aliases: dict[str, str] = {}
+        self._packed: dict[tuple[str, str], str] = {}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The static shape of a tensor."""
+        return tuple(int(dim) for dim in self.types[name].shape or ())
+
+    def dtype(self, name: str) -> DType:
+        """The dtype of a tensor."""
+        return self.types[name].dtype
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """Contents of a tensor if it is constant."""
+        return self.constants.get(name)
+
+    def require_dtype(self, dtype: DType, *names: str) -> None:
+        """Raise NotNative unless all named tensors (``""`` is skipped) have the dtype."""
+        for name in names:
+            if name and self.dtype(name) is not dtype:
+                raise NotNative(f"'{name}' is {self.dtype(name).value}; there are only {dtype.value} kernels")
+
+    def temporary(self, stem: str, shape: tuple[int, ...], dtype: DType = DType.FLOAT32) -> str:
+        """A new tensor in the arena that lives from the first step that names it to the last."""
+        name = self._fresh(stem)
+        self.types[name] = TensorType(dtype, shape)
+        return name
+
+    def packed(self, source: str, packing: str, pack: Callable[[np.ndarray], np.ndarray]) -> str:
+        """A constant made from constant ``source`` by ``pack``, once for each ``packing`` (a describing key)."""
+        key = (source, packing)
+        if key not in self._packed:
+            self._packed[key] = self.new_constant(f"{source}.{packing}", pack(self.constants[source]))
+        return self._packed[key]
+
+    def new_constant(self, stem: str, array: np.ndarray) -> str:
+        """A new constant tensor."""
+        name = self._fresh(stem)
+        array = np.ascontiguousarray(array)
+        self.constants[name] = array
+        self.types[name] = TensorType(DType.of(array), tuple(array.shape))
+        return name
+
+    def alias(self, output: str, source: str) -> None:
+        """Declare that ``output`` is the same bytes as ``source`` (Reshape, Flatten, Identity, …)."""
+        self.aliases[output] = source
+
+    def step(
+        self,
+        kernel: KernelRow,
+        node: Node,
+        values: dict[str, int | float | str],
+        writes: tuple[str, ...],
+        scratch_bytes: int = 0,
+        macs: int = 0,
+        in_place: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Append a call of a kernel; see KernelStep for the arguments."""
+        self.steps.append(KernelStep(kernel, values, writes, node.name, node.op, scratch_bytes, macs, in_place))
+
+    def _fresh(self, stem: str) -> str:
+        name, number = stem, 0
+        while name in self.types:
+            number += 1
+            name = f"{stem}.{number}"
+        return name
+
+
+Lowering = Callable[[Node, LoweringContext], None]
+
+_LOWERINGS: dict[tuple[str, str], Lowering] = {}
+
+
+def lowering(*names: str, domain: str = ONNX) -> Callable[[Lowering], Lowering]:
+    """Register the decorated function as the lowering of the named operators."""
+
+    def register(function: Lowering) -> Lowering:
+        for name in names:
+            if (domain, name) in _LOWERINGS:
+                raise ValueError(f"lowering of {(domain, name)} is registered twice")
+            _LOWERINGS[(domain, name)] = function
+        return function
+
+    return register
+
+
+def find_lowering(key: tuple[str, str]) -> Lowering | None:
+    """The lowering of a (domain, name) key, None if there is none."""
+    return _LOWERINGS.get(key)

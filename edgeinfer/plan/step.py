@@ -1,0 +1,58 @@
+"""The parts of a plan: steps that call kernels, and steps that run on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+
+
+@dataclass(eq=False)
+class KernelStep:
+    """One call of a kernel by all workers.
+
+    Attributes:
+        kernel: the kernel.
+        values: a value for each field of the kernel's params. A string is the name of a tensor and
+            becomes its buffer reference; numbers are stored as they are. ``""`` becomes -1: no buffer.
+        writes: those tensors among the values that the kernel writes; all others are only read.
+        node: name of the graph's node, for profiles.
+        op: operator of that node.
+        scratch_bytes: memory that each worker needs while it runs the step.
+        macs: multiply-accumulate operations of the step, 0 where the notion does not apply.
+        in_place: pairs (input, output) of tensors that may share one buffer if the input is not needed later.
+    """
+
+    kernel: KernelRow
+    values: dict[str, int | float | str]
+    writes: tuple[str, ...]
+    node: str
+    op: str
+    scratch_bytes: int = 0
+    macs: int = 0
+    in_place: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Tensors that the kernel reads."""
+        names = (value for value in self.values.values() if isinstance(value, str) and value)
+        return tuple(name for name in names if name not in self.writes)
+
+
+@dataclass(eq=False)
+class HostStep:
+    """One node run by its NumPy reference, because no kernel fits.
+
+    Attributes:
+        node: the node.
+        reason: why it is not native, for ``inspect`` and profiles.
+    """
+
+    node: Node
+    reason: str
+    reads: tuple[str, ...] = field(default=())
+    writes: tuple[str, ...] = field(default=())
+
+
+Step = KernelStep | HostStep
