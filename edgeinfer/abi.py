@@ -35,12 +35,13 @@ TEAM = np.dtype(
     }
 )  # fmt: skip
 
-# What one worker owns. `bases` and `scratch` are addresses; `scratch` is aligned to ALIGNMENT.
+# What one worker owns. `bases` and `scratch` are addresses; `scratch` is aligned to ALIGNMENT; `epoch` is
+# the team's epoch when the worker was made, so that a thread that starts late misses no run.
 WORKER = np.dtype(
     {
-        "names": ["team", "bases", "scratch", "index", "threads"],
-        "formats": ["<i8"] * 5,
-        "offsets": [0, 8, 16, 24, 32],
+        "names": ["team", "bases", "scratch", "index", "threads", "epoch"],
+        "formats": ["<i8"] * 6,
+        "offsets": [0, 8, 16, 24, 32, 40],
         "itemsize": 64,
     }
 )

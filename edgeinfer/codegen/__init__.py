@@ -1,1 +1,1 @@
-"""."""
+"""From kernels to machine code: targets, compiler, linker, cache."""

@@ -1,0 +1,166 @@
+"""Compiled kernels of this machine, kept in the user's cache and loaded by the system's loader.
+
+Neither Numba nor LLVM is imported here: what is missing is compiled by a process of its own
+(edgeinfer.codegen.build), once for each version of the kernels' source.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from edgeinfer.abi import ABI_VERSION
+from edgeinfer.errors import KernelError
+from edgeinfer.plan.kernel_set import KernelRow, KernelSet
+
+Progress = Callable[[int, int, str], None]
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_HASHED = ("abi.py", "simd/*.py", "kernels/*.py", "codegen/compiler.py", "codegen/build.py", "codegen/linker.py")
+
+
+@functools.cache
+def source_hash() -> str:
+    """A hash of everything that decides what compiled kernels look like."""
+    digest = hashlib.sha256(str(ABI_VERSION).encode())
+    for pattern in _HASHED:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path:
+    """The user's cache folder: ``EDGEINFER_CACHE``, else ``XDG_CACHE_HOME``/edgeinfer, else ~/.cache/edgeinfer."""
+    if os.environ.get("EDGEINFER_CACHE"):
+        return Path(os.environ["EDGEINFER_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "edgeinfer"
+
+
+@functools.cache
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="edgeinfer-kernels-")
+
+
+def kernel_folder(level: str) -> Path:
+    """The folder of compiled kernels of a level, made if need be; a temporary one if the cache can't be written."""
+    name = f"kernels-{level}-{source_hash()}"
+    folder = cache_root() / name
+    if (folder / "manifest.json").exists():
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        folder = Path(_temporary_folder().name) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def show_progress(done: int, total: int, name: str) -> None:
+    """Say on standard error how far the compilation is."""
+    if os.environ.get("EDGEINFER_LOG", "").lower() in ("quiet", "error"):
+        return
+    end = "\n" if done == total or not sys.stderr.isatty() else "\r"
+    print(f"edgeinfer: compiling kernels, once for this machine: {done}/{total} {name:<40}", end=end, file=sys.stderr)
+
+
+class KernelLibrary:
+    """The kernels of one CPU level on this machine.
+
+    Attributes:
+        level: the level's name.
+        kernel_set: what the planner needs to know of the kernels.
+        folder: where the compiled kernels lie.
+    """
+
+    def __init__(self, level: str, progress: Progress = show_progress) -> None:
+        self.level = level
+        self.folder = kernel_folder(level)
+        self.kernel_set = self._read_manifest()
+        self._progress = progress
+        self._addresses: dict[str, int] = {}
+        self._libraries: dict[str, ctypes.CDLL] = {}
+
+    def _read_manifest(self) -> KernelSet:
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            self._build([]).communicate()
+        try:
+            manifest = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise KernelError(f"cannot read the kernel manifest {path}: {error}; delete the folder to rebuild it") from error
+        rows = (KernelRow.from_json(row) for row in manifest["kernels"])
+        return KernelSet(manifest["level"], manifest["lanes"], rows)
+
+    def load(self, names: Iterable[str]) -> dict[str, int]:
+        """Addresses of kernels by name, compiled first where they are missing.
+
+        Raises:
+            KernelError: if kernels are missing and cannot be compiled here.
+        """
+        wanted = list(dict.fromkeys(names))
+        self._compile([name for name in wanted if name not in self._addresses and not self._compiled(name)])
+        for name in wanted:
+            if name not in self._addresses:
+                self._addresses[name] = self._address(name)
+        return {name: self._addresses[name] for name in wanted}
+
+    def entry(self, family: str) -> Callable[[int, int], None]:
+        """A kernel of a family as a Python function of two addresses; it runs without the interpreter's lock."""
+        name = f"{family}__{self.level}"
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.load([name])[name])
+
+    def _compiled(self, name: str) -> bool:
+        return any((self.folder / f"{name}{suffix}").exists() for suffix in (".so", ".o"))
+
+    def _address(self, name: str) -> int:
+        library = self.folder / f"{name}.so"
+        if not library.exists():
+            object_loader = importlib.import_module("edgeinfer.codegen.object_loader")
+            return int(object_loader.load_object(self.folder / f"{name}.o", name))
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise KernelError(f"cannot load {library}: {error}; delete the folder {self.folder} to rebuild it") from error
+        self._libraries[name] = loaded
+        return int(ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value or 0)
+
+    def _build(self, names: list[str]) -> subprocess.Popen[str]:
+        if importlib.util.find_spec("numba") is None:
+            raise KernelError(
+                f"there are no compiled kernels for this CPU level ({self.level}) and no compiler: "
+                "pip install 'edgeinfer[jit]', or a wheel that carries kernels for this machine"
+            )
+        # Numba must hand out its IR unoptimised; LLVM optimises it for the target afterwards.
+        environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
+        environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder), *names]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def _compile(self, names: list[str]) -> None:
+        if not names:
+            return
+        self._progress(0, len(names), names[0])
+        workers = max(1, min(len(names) // 2, len(os.sched_getaffinity(0))))
+        builds = [self._build(names[index::workers]) for index in range(workers)]
+        done = 0
+        for build in builds:
+            for line in build.stdout or ():
+                done += 1
+                self._progress(done, len(names), line.strip())
+            _, errors = build.communicate()
+            if build.returncode:
+                raise KernelError(f"compiling kernels failed:\n{errors.strip()}")

@@ -1,0 +1,108 @@
+"""One compilation path: kernel → LLVM IR by Numba, unoptimised → O3 for the target → object file.
+
+Numba must not optimise for the host, so ``NUMBA_OPT=0`` has to be in the environment before it is
+imported; ``edgeinfer.codegen.build`` runs in a process of its own for that reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba import cfunc, from_dtype, njit, types
+
+from edgeinfer.abi import WORKER
+from edgeinfer.errors import KernelError
+from edgeinfer.kernels.registry import KernelSource
+from edgeinfer.simd.levels import Level
+from edgeinfer.simd.pointers import record_at
+
+# What a kernel may take from the C library.
+ALLOWED_SYMBOLS = {"memcpy", "memset", "memmove", "syscall"}
+
+
+def host_triple() -> str:
+    """LLVM's name of this machine, without the vendor."""
+    return f"{platform.machine()}-unknown-linux-gnu"
+
+
+@functools.cache
+def _target_machine(triple: str, level: Level) -> Any:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(triple)
+    return target.create_target_machine(
+        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def _unoptimised_ir(source: KernelSource) -> tuple[str, str]:
+    """Numba's LLVM IR of a kernel and the name of its entry in it."""
+    if os.environ.get("NUMBA_OPT") != "0":
+        raise KernelError("kernels must be compiled with NUMBA_OPT=0 in the environment before numba is imported")
+    body = njit(source.body, forceinline=True, error_model="numpy", fastmath={"contract"})
+
+    def entry(params: Any, worker: Any) -> None:
+        body(record_at(params), record_at(worker))
+
+    signature = types.void(types.CPointer(from_dtype(source.params)), types.CPointer(from_dtype(WORKER)))
+    compiled = cfunc(signature, nopython=True, error_model="numpy")(entry)
+    return compiled.inspect_llvm(), compiled._wrapper_name
+
+
+def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, Any]:
+    text, entry = _unoptimised_ir(source)
+    machine = _target_machine(triple, level)
+    text = re.sub(r'target datalayout = ".*"\n', "", text)
+    text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text)
+    text = re.sub(r'"target-(cpu|features)"="[^"]*"', "", text)
+    module = llvm.parse_assembly(text)
+    module.data_layout = str(machine.target_data)
+    for function in module.functions:
+        if function.is_declaration:
+            continue
+        if function.name == entry:
+            function.name = source.name
+        else:
+            function.linkage = "internal"
+    for variable in module.global_variables:
+        if not variable.is_declaration and variable.linkage == llvm.Linkage.common:
+            variable.linkage = "internal"
+    return module, machine
+
+
+def optimised_module(source: KernelSource, level: Level, triple: str | None = None) -> tuple[Any, Any]:
+    """The optimised LLVM module of a kernel and the target machine that emits it.
+
+    Raises:
+        KernelError: if the machine code would need anything but the C library's memory functions.
+    """
+    module, machine = _module_for(source, triple or host_triple(), level)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    needed = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    foreign = sorted(needed - ALLOWED_SYMBOLS)
+    if foreign:
+        raise KernelError(
+            f"kernel {source.name} needs {', '.join(foreign)}: a kernel must not raise, allocate or call Python"
+        )
+    return module, machine
+
+
+def compile_kernel(source: KernelSource, level: Level, triple: str | None = None) -> bytes:
+    """The object file of a kernel for a CPU level; its symbol is the kernel's name."""
+    module, machine = optimised_module(source, level, triple)
+    return bytes(machine.emit_object(module))
+
+
+def kernel_assembly(source: KernelSource, level: Level, triple: str | None = None) -> str:
+    """The assembly text of a kernel, for looking at inner loops."""
+    module, machine = optimised_module(source, level, triple)
+    return str(machine.emit_assembly(module))

@@ -1,0 +1,102 @@
+"""The registry of kernels: one decorated factory for each family, one row for each tile of each level."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.simd.levels import Level
+from edgeinfer.simd.simd import Simd, simd_of
+
+Tile = tuple[int, int]
+
+
+def struct(integers: str, floats: str = "") -> np.dtype:
+    """The params of a kernel: space-separated names of int64 fields, then of float64 fields.
+
+    Buffers are int64 fields too: they hold buffer references (see edgeinfer.abi).
+    """
+    return np.dtype([(name, "<i8") for name in integers.split()] + [(name, "<f8") for name in floats.split()])
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A kernel that can be compiled.
+
+    Attributes:
+        name: unique name, also the symbol in the compiled library.
+        family: the family, which all tiles and levels share.
+        params: the C struct that it reads.
+        traits: numbers for the planner; ``rows`` and ``columns`` of the tile where there is one.
+        body: the Python function ``body(params, worker)`` over two records.
+    """
+
+    name: str
+    family: str
+    params: np.dtype = field(hash=False)
+    traits: Mapping[str, Any] = field(hash=False)
+    body: Callable[..., None] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class _Family:
+    name: str
+    params: np.dtype
+    tiles: Mapping[str, Sequence[Tile]] | None
+    traits: Mapping[str, Any]
+    factory: Callable[..., Callable[..., None]]
+
+    def sources(self, level: Level) -> list[KernelSource]:
+        simd = simd_of(level)
+        if self.tiles is None:
+            return [KernelSource(f"{self.name}__{level.name}", self.name, self.params, self.traits, self.factory(simd))]
+        rows = []
+        for tile_rows, vectors in self.tiles.get(level.name, ()):
+            columns = vectors * level.lanes
+            name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
+            traits = {**self.traits, "rows": tile_rows, "columns": columns}
+            rows.append(KernelSource(name, self.name, self.params, traits, self.factory(simd, tile_rows, vectors)))
+        return rows
+
+
+_FAMILIES: dict[str, _Family] = {}
+
+Factory = Callable[..., Callable[..., None]]
+
+
+def kernel_family(
+    name: str, params: np.dtype, tiles: Mapping[str, Sequence[Tile]] | None = None, **traits: Any
+) -> Callable[[Factory], Factory]:
+    """Register the decorated factory of kernels.
+
+    Args:
+        name: the family's name, ``<dtypes>_<operator>``.
+        params: the struct that its kernels read, made by ``struct``.
+        tiles: for each level's name its register tiles as (rows, vectors); the factory is called as
+            ``factory(simd, rows, vectors)`` for each. None: one kernel a level, ``factory(simd)``.
+        traits: further numbers for the planner.
+    """
+
+    def register(factory: Factory) -> Factory:
+        if name in _FAMILIES:
+            raise ValueError(f"kernel family {name} is registered twice")
+        _FAMILIES[name] = _Family(name, params, tiles, traits, factory)
+        return factory
+
+    return register
+
+
+def kernel_sources(level: Level) -> dict[str, KernelSource]:
+    """All kernels of a level by name; imports every module of edgeinfer.kernels."""
+    package = importlib.import_module("edgeinfer.kernels")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"edgeinfer.kernels.{module.name}")
+    return {source.name: source for family in _FAMILIES.values() for source in family.sources(level)}
+
+
+__all__ = ["KernelSource", "Simd", "Tile", "kernel_family", "kernel_sources", "struct"]

@@ -1,0 +1,150 @@
+"""The tape runner: every worker runs the whole table of steps and meets the others after each.
+
+These two entries have the kernels' signature, with the team's record as params.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from edgeinfer.abi import STEP, TEAM
+from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.pointers import as_i64, atomic_add, atomic_load, atomic_store, syscall
+
+_STEP_WORDS = STEP.itemsize // 8
+_FUTEX_WAIT_PRIVATE = 128
+_FUTEX_WAKE_PRIVATE = 129
+_EVERYONE = (1 << 31) - 1
+
+
+def _word(field: str) -> int:
+    return TEAM.fields[field][1]  # type: ignore[index]
+
+
+_COUNTER, _ARRIVED, _GENERATION = _word("counter"), _word("arrived"), _word("generation")
+_EPOCH, _SLEEPERS, _STOP = _word("epoch"), _word("sleepers"), _word("stop")
+_STEPS, _FIRST, _LAST = _word("steps"), _word("first"), _word("last")
+
+
+@intrinsic
+def _call_kernel(typing_context: Any, kernel: Any, params: Any, worker: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        kernel_type = ir.FunctionType(ir.VoidType(), [word, word]).as_pointer()
+        builder.call(builder.inttoptr(args[0], kernel_type), [args[1], args[2]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _pause(typing_context: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if builder.module.triple.startswith("x86"):
+            function_type = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _address_of(typing_context: Any, record: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(record), codegen
+
+
+@njit(forceinline=True)
+def _wait_for_change(team: Any, word: Any, old: Any, spins: Any, futex_call: Any) -> None:
+    """Return when the word at ``team + word`` is no longer ``old``: spin a while, then sleep."""
+    flag = as_i64(team + word)
+    for _ in range(spins):
+        if atomic_load(flag) != old:
+            return
+        _pause()
+    atomic_add(as_i64(team + _SLEEPERS), 1)
+    while atomic_load(flag) == old:
+        syscall(futex_call, team + word, _FUTEX_WAIT_PRIVATE, old & 0xFFFFFFFF, 0)
+    atomic_add(as_i64(team + _SLEEPERS), -1)
+
+
+@njit(forceinline=True)
+def _change(team: Any, word: Any, futex_call: Any) -> None:
+    """Add one to the word at ``team + word`` and wake whoever sleeps on it."""
+    atomic_add(as_i64(team + word), 1)
+    if atomic_load(as_i64(team + _SLEEPERS)) > 0:
+        syscall(futex_call, team + word, _FUTEX_WAKE_PRIVATE, _EVERYONE, 0)
+
+
+@njit(forceinline=True)
+def _barrier(team: Any, threads: Any, spins: Any, futex_call: Any) -> None:
+    """Return when all workers are here; the tile counter is 0 again."""
+    counter = as_i64(team + _COUNTER)
+    if threads == 1:
+        atomic_store(counter, 0)
+        return
+    generation = atomic_load(as_i64(team + _GENERATION))
+    if atomic_add(as_i64(team + _ARRIVED), 1) == threads - 1:
+        atomic_store(as_i64(team + _ARRIVED), 0)
+        atomic_store(counter, 0)
+        _change(team, _GENERATION, futex_call)
+    else:
+        _wait_for_change(team, _GENERATION, generation, spins, futex_call)
+
+
+@njit(forceinline=True)
+def _run_steps(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any) -> None:
+    steps = as_i64(as_i64(team + _STEPS)[0])
+    first = as_i64(team + _FIRST)[0]
+    last = as_i64(team + _LAST)[0]
+    for index in range(first, last):
+        _call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
+        _barrier(team, threads, spins, futex_call)
+
+
+
+@kernel_family("run_tape", params=TEAM)
+def run_tape(simd: Simd) -> Callable[..., None]:
+    """Run steps ``first`` to ``last`` of the team's table with all workers; called by worker 0."""
+
+    def body(team: Any, worker: Any) -> None:
+        address = _address_of(team)
+        threads = team.threads
+        futex_call = team.futex_call
+        if threads > 1:
+            _change(address, _EPOCH, futex_call)
+        _run_steps(address, _address_of(worker), threads, team.spins, futex_call)
+
+    return body
+
+
+@kernel_family("worker_loop", params=TEAM)
+def worker_loop(simd: Simd) -> Callable[..., None]:
+    """Run the team's table each time worker 0 asks for it, until the team is told to stop.
+
+    A worker that starts late must not miss a call: ``worker.epoch`` is the team's epoch when it was made.
+    """
+
+    def body(team: Any, worker: Any) -> None:
+        address = _address_of(team)
+        threads = team.threads
+        futex_call = team.futex_call
+        spins = team.spins
+        seen = worker.epoch
+        while True:
+            _wait_for_change(address, _EPOCH, seen, spins, futex_call)
+            seen += 1
+            if atomic_load(as_i64(address + _STOP)) != 0:
+                return
+            _run_steps(address, _address_of(worker), threads, spins, futex_call)
+
+    return body
+

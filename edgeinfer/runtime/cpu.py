@@ -1,0 +1,53 @@
+"""Which CPU level this machine has, found with the standard library alone."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from edgeinfer.errors import KernelError
+
+# Flags of /proc/cpuinfo that a level needs, best level first.
+_NEEDED = {
+    "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"},
+    "avx2": {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
+    "v128": {"sse4_1", "sse4_2", "ssse3", "popcnt"},
+}
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """The feature flags of the first processor, empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def available_levels() -> list[str]:
+    """The levels that this machine can run, best first."""
+    flags = cpu_flags()
+    return [level for level, needed in _NEEDED.items() if needed <= flags]
+
+
+def cpu_level() -> str:
+    """The level to use: ``EDGEINFER_LEVEL`` if it is set, else the best one.
+
+    Raises:
+        KernelError: if the wanted level is unknown or this machine lacks it.
+    """
+    levels = available_levels()
+    wanted = os.environ.get("EDGEINFER_LEVEL")
+    if wanted:
+        if wanted not in levels:
+            raise KernelError(f"EDGEINFER_LEVEL={wanted}: this machine can run {', '.join(levels) or 'no level'}")
+        return wanted
+    if not levels:
+        raise KernelError("this CPU has none of the feature sets that kernels exist for (at least SSE4.2)")
+    return levels[0]

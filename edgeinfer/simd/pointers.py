@@ -1,0 +1,156 @@
+"""Pointers, structs and atomics: how a kernel reaches its params, its worker and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+FLOAT32_POINTER = types.CPointer(types.float32)
+UINT8_POINTER = types.CPointer(types.uint8)
+INT32_POINTER = types.CPointer(types.int32)
+INT64_POINTER = types.CPointer(types.int64)
+
+
+@intrinsic
+def record_at(typing_context: Any, pointer: Any) -> Any:
+    """The struct that a pointer points to, for reading and writing its fields by name."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return pointer.dtype(pointer), codegen
+
+
+def _address_to_pointer(pointer_type: Any) -> Any:
+    @intrinsic
+    def as_pointer(typing_context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(pointer_type))
+
+        return pointer_type(types.int64), codegen
+
+    return as_pointer
+
+
+as_f32 = _address_to_pointer(FLOAT32_POINTER)
+as_u8 = _address_to_pointer(UINT8_POINTER)
+as_i32 = _address_to_pointer(INT32_POINTER)
+as_i64 = _address_to_pointer(INT64_POINTER)
+
+
+@intrinsic
+def advance(typing_context: Any, pointer: Any, elements: Any) -> Any:
+    """The pointer moved by a number of elements."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.int64), codegen
+
+
+@intrinsic
+def atomic_add(typing_context: Any, pointer: Any, value: Any) -> Any:
+    """Add to an int64 in memory as one step; returns the value before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("add", arguments[0], arguments[1], "seq_cst")
+
+    return types.int64(INT64_POINTER, types.int64), codegen
+
+
+@intrinsic
+def atomic_load(typing_context: Any, pointer: Any) -> Any:
+    """Read an int64 that other workers write."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(arguments[0], "seq_cst", 8)
+
+    return types.int64(INT64_POINTER), codegen
+
+
+@intrinsic
+def atomic_store(typing_context: Any, pointer: Any, value: Any) -> Any:
+    """Write an int64 that other workers read."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store_atomic(arguments[1], arguments[0], "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(INT64_POINTER, types.int64), codegen
+
+
+@intrinsic
+def float_bits(typing_context: Any, value: Any) -> Any:
+    """The bits of a float32 as int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def syscall(typing_context: Any, number: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Linux system call with four arguments, through libc's ``syscall``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function_type = ir.FunctionType(_I64, [_I64] * 7)
+        function = cgutils.get_or_insert_function(builder.module, function_type, "syscall")
+        zero = ir.Constant(_I64, 0)
+        return builder.call(function, [*arguments, zero, zero])
+
+    return types.int64(*[types.int64] * 5), codegen
+
+
+_OFFSET_MASK = np.int64((1 << 48) - 1)
+
+
+@njit(forceinline=True, error_model="numpy")
+def buffer_address(worker: Any, ref: Any) -> Any:
+    """The address that a buffer reference (see edgeinfer.abi) stands for in this run."""
+    return as_i64(worker.bases)[ref >> 48] + (ref & _OFFSET_MASK)
+
+
+@njit(forceinline=True, error_model="numpy")
+def buffer_f32(worker: Any, ref: Any) -> Any:
+    """A buffer of float32."""
+    return as_f32(buffer_address(worker, ref))
+
+
+@njit(forceinline=True, error_model="numpy")
+def buffer_u8(worker: Any, ref: Any) -> Any:
+    """A buffer of bytes."""
+    return as_u8(buffer_address(worker, ref))
+
+
+@njit(forceinline=True, error_model="numpy")
+def buffer_i32(worker: Any, ref: Any) -> Any:
+    """A buffer of int32."""
+    return as_i32(buffer_address(worker, ref))
+
+
+@njit(forceinline=True, error_model="numpy")
+def buffer_i64(worker: Any, ref: Any) -> Any:
+    """A buffer of int64."""
+    return as_i64(buffer_address(worker, ref))
+
+
+@njit(forceinline=True, error_model="numpy")
+def scratch_f32(worker: Any) -> Any:
+    """The worker's own scratch memory as float32."""
+    return as_f32(worker.scratch)
+
+
+_COUNTER_OFFSET = np.int64(64)
+
+
+@njit(forceinline=True, error_model="numpy")
+def claim(worker: Any) -> Any:
+    """The number of the next tile of this step that no worker has taken yet."""
+    return atomic_add(as_i64(worker.team + _COUNTER_OFFSET), 1)
