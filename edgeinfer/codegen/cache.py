@@ -95,7 +95,10 @@ class KernelLibrary:
     def _read_manifest(self) -> KernelSet:
         path = self.folder / "manifest.json"
         if not path.exists():
-            self._build([]).communicate()
+            build = self._build([])
+            _, errors = build.communicate()
+            if build.returncode:
+                raise KernelError(f"listing the kernels failed:\n{errors.strip()}")
         try:
             manifest = json.loads(path.read_text())
         except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -250,3 +250,10 @@ reduce_add = _reduction("fadd", -0.0)
 reduce_mul = _reduction("fmul", 1.0)
 reduce_max = _reduction("fmaximum", None)
 reduce_min = _reduction("fminimum", None)
+
+
+@njit(forceinline=True, error_model="numpy")
+def clamp(value: Any, low: Any, high: Any) -> Any:
+    """``min(max(value, low), high)`` for vectors; NaN stays NaN."""
+    value = select(value < low, low, value)
+    return select(value > high, high, value)

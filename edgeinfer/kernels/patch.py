@@ -1,0 +1,115 @@
+"""Reading a piece of a picture for a convolution: padding and nearest upsampling happen on the way.
+
+A patch is a copy of the input pixels that one task of a convolution needs, in the worker's scratch
+memory: rows of pixels, channels last, borders already filled in. So the inner loops of every
+convolution see a picture without borders, whatever the padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.kernels.registry import Simd
+
+# Values of the params' field `pad_mode`.
+PAD_CONSTANT, PAD_REFLECT, PAD_EDGE = 0, 1, 2
+
+
+@njit(forceinline=True, error_model="numpy")
+def source_index(position: Any, size: Any, pad_mode: Any) -> Any:
+    """The pixel that stands at a position of the padded axis, -1 for a zero; positions count from the first real pixel."""
+    if position >= 0 and position < size:
+        return position
+    if pad_mode == PAD_CONSTANT:
+        return -1
+    if pad_mode == PAD_REFLECT:
+        if position < 0:
+            position = -position
+        if position >= size:
+            position = 2 * (size - 1) - position
+    return max(0, min(position, size - 1))
+
+
+def copy_floats(simd: Simd) -> Callable[..., None]:
+    """``copy(y, y_index, x, x_index, count)``: copies floats that do not overlap."""
+    lanes, load, store = simd.lanes, simd.load, simd.store
+    load_first, store_first = simd.load_first, simd.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def copy(y: Any, y_index: Any, x: Any, x_index: Any, count: Any) -> None:
+        whole = count - count % lanes
+        for i in range(0, whole, lanes):
+            store(y, y_index + i, load(x, x_index + i))
+        if whole < count:
+            rest = count - whole
+            store_first(y, y_index + whole, load_first(x, x_index + whole, rest), rest)
+
+    return copy
+
+
+def fill_floats(simd: Simd) -> Callable[..., None]:
+    """``fill(y, index, value, count)``: writes a vector's value to ``count`` floats."""
+    lanes, store, store_first = simd.lanes, simd.store, simd.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def fill(y: Any, index: Any, value: Any, count: Any) -> None:
+        whole = count - count % lanes
+        for i in range(0, whole, lanes):
+            store(y, index + i, value)
+        if whole < count:
+            store_first(y, index + whole, value, count - whole)
+
+    return fill
+
+
+def patch_reader(simd: Simd) -> Callable[..., None]:
+    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch.
+
+    ``p`` is the convolution's params (height, width, channels of a group, x_channels of a pixel, pad_mode,
+    upsample_y, upsample_x); ``image`` the index of the first float of the picture; ``top`` and ``left``
+    the position of the patch in the upsampled picture, negative inside the padding.
+    """
+    copy, fill, splat = copy_floats(simd), fill_floats(simd), simd.splat
+
+    @njit(error_model="numpy")
+    def read_row(
+        patch: Any, place: Any, x: Any, row: Any, left: Any, columns: Any,
+        width: Any, channels: Any, x_channels: Any, pad_mode: Any, upsample: Any,
+    ) -> None:  # fmt: skip
+        scaled = width * upsample
+        column = 0
+        while column < columns:
+            position = left + column
+            inside = min(columns - column, scaled - position)
+            if position >= 0 and inside > 1 and upsample == 1 and x_channels == channels:
+                copy(patch, place + column * channels, x, row + position * channels, inside * channels)
+                column += inside
+                continue
+            source = source_index(position, scaled, pad_mode)
+            if source < 0:
+                fill(patch, place + column * channels, splat(0.0), channels)
+            else:
+                copy(patch, place + column * channels, x, row + source // upsample * x_channels, channels)
+            column += 1
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(
+        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
+    ) -> None:
+        height, width, channels, x_channels = p.height, p.width, p.channels, p.x_channels
+        pitch = columns * channels
+        for row in range(rows):
+            source = source_index(top + row, height * p.upsample_y, p.pad_mode)
+            if source < 0:
+                fill(patch, row * pitch, splat(0.0), pitch)
+            else:
+                start = image + source // p.upsample_y * width * x_channels + first_channel
+                read_row(
+                    patch, row * pitch, x, start, left, columns,
+                    width, channels, x_channels, p.pad_mode, p.upsample_x,
+                )  # fmt: skip
+
+    return read

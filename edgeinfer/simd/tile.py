@@ -1,0 +1,241 @@
+"""Register tiles: ``rows`` x ``vectors`` vector registers that a kernel treats as one value.
+
+A tile is the accumulator of a matrix product: row i belongs to one pixel (or matrix row), its vectors
+to neighbouring output channels (or matrix columns). Every operation is unrolled when the kernel is
+compiled, so that LLVM keeps the whole tile in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+from edgeinfer.simd.pointers import FLOAT32_POINTER
+from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_load, masked_store
+from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
+
+_I64 = ir.IntType(64)
+
+
+class Tile(types.Type):
+    """The Numba type of a register tile."""
+
+    def __init__(self, rows: int, vectors: int, lanes: int) -> None:
+        self.rows = rows
+        self.vectors = vectors
+        self.vector = Vector("f32", lanes)
+        super().__init__(name=f"tile{rows}x{vectors}x{lanes}")
+
+    @property
+    def llvm(self) -> ir.ArrayType:
+        """The LLVM type: an array of vectors, row by row."""
+        return ir.ArrayType(self.vector.llvm, self.rows * self.vectors)
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, tile: Tile) -> None:
+        super().__init__(manager, tile, tile.llvm)
+
+
+class TileOps:
+    """Operations on tiles of one size, to be captured by kernel functions as closure variables.
+
+    ``x`` and ``y`` are float32 pointers; strides and indices count elements.
+
+    Attributes:
+        rows: rows of the tile.
+        columns: floats of one row, ``vectors * lanes``.
+        zeros: ``zeros()``.
+        splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
+        outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
+            ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
+        store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
+            ``columns`` columns.
+        load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
+        add: ``add(tile, other)``.
+        clamp: ``clamp(tile, low, high)``: bounds every float; NaN stays NaN.
+    """
+
+    def __init__(self, simd: Simd, rows: int, vectors: int) -> None:
+        self.rows = rows
+        self.columns = vectors * simd.lanes
+        tile = Tile(rows, vectors, simd.lanes)
+        self.type = tile
+        self.zeros = _zeros(tile)
+        self.splat_row = _splat_row(tile)
+        self.outer = _outer(tile)
+        self.store = _store(tile)
+        self.load = _load(tile)
+        self.add = _add(tile)
+        self.clamp = _clamp(tile)
+
+
+def _vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
+    return [builder.extract_value(value, index) for index in range(tile.rows * tile.vectors)]
+
+
+def _pack(builder: Any, tile: Tile, vectors: list[Any]) -> Any:
+    value = ir.Constant(tile.llvm, ir.Undefined)
+    for index, vector in enumerate(vectors):
+        value = builder.insert_value(value, vector, index)
+    return value
+
+
+def _offset(builder: Any, base: Any, elements: int) -> Any:
+    return builder.add(base, ir.Constant(_I64, elements)) if elements else base
+
+
+def _zeros(tile: Tile) -> Any:
+    @intrinsic
+    def zeros(typing_context: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            zero = ir.Constant(tile.vector.llvm, [0.0] * tile.vector.lanes)
+            return _pack(builder, tile, [zero] * (tile.rows * tile.vectors))
+
+        return tile(), codegen
+
+    return zeros
+
+
+def _row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]:
+    """LLVM values: the vectors of one row loaded from memory."""
+    lanes = tile.vector.lanes
+    return [
+        builder.load(element_pointer(builder, pointer, _offset(builder, index, j * lanes), tile.vector), align=4)
+        for j in range(tile.vectors)
+    ]
+
+
+def _splat_row(tile: Tile) -> Any:
+    @intrinsic
+    def splat_row(typing_context: Any, y: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _pack(builder, tile, _row_vectors(builder, tile, args[0], args[1]) * tile.rows)
+
+        return tile(FLOAT32_POINTER, types.int64), codegen
+
+    return splat_row
+
+
+def _outer(tile: Tile) -> Any:
+    @intrinsic
+    def outer(typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            accumulator, x, index, row_stride, w, w_index = args
+            vectors = _vectors(builder, tile, accumulator)
+            weights = _row_vectors(builder, tile, w, w_index)
+            fma = llvm_function(builder, "fmuladd", tile.vector, 3)
+            for row in range(tile.rows):
+                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
+                value = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
+                for j in range(tile.vectors):
+                    k = row * tile.vectors + j
+                    vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
+            return _pack(builder, tile, vectors)
+
+        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        return tile(*arguments), codegen
+
+    return outer
+
+
+def _for_each_row(builder: Any, tile: Tile, rows: Any, emit: Callable[[int], None]) -> None:
+    """Emit code for every row, each guarded by ``row < rows``."""
+    for row in range(tile.rows):
+        with builder.if_then(builder.icmp_signed(">", rows, ir.Constant(_I64, row)), likely=True):
+            emit(row)
+
+
+def _store(tile: Tile) -> Any:
+    lanes = tile.vector.lanes
+
+    @intrinsic
+    def store(typing_context: Any, value: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, y, index, row_stride, rows, columns = args
+            vectors = _vectors(builder, tile, value)
+
+            def place(row: int, j: int) -> Any:
+                at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
+                return element_pointer(builder, y, _offset(builder, at, j * lanes), tile.vector)
+
+            def whole_row(row: int) -> None:
+                for j in range(tile.vectors):
+                    builder.store(vectors[row * tile.vectors + j], place(row, j), align=4)
+
+            whole = builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * lanes))
+            with builder.if_else(whole, likely=True) as (then, otherwise):
+                with then:
+                    _for_each_row(builder, tile, rows, whole_row)
+                with otherwise:
+                    masks = [first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)]
+
+                    def part_row(row: int) -> None:
+                        for j, mask in enumerate(masks):
+                            masked_store(builder, tile.vector, vectors[row * tile.vectors + j], place(row, j), mask)
+
+                    _for_each_row(builder, tile, rows, part_row)
+            return context.get_dummy_value()
+
+        arguments = (tile, FLOAT32_POINTER, *[types.int64] * 4)
+        return types.void(*arguments), codegen
+
+    return store
+
+
+def _load(tile: Tile) -> Any:
+    lanes = tile.vector.lanes
+
+    @intrinsic
+    def load(typing_context: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            y, index, row_stride, rows, columns = args
+            masks = [first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)]
+            vectors = []
+            for row in range(tile.rows):
+                inside = builder.icmp_signed(">", rows, ir.Constant(_I64, row))
+                at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
+                none = ir.Constant(masks[0].type, None)
+                for j, mask in enumerate(masks):
+                    pointer = element_pointer(builder, y, _offset(builder, at, j * lanes), tile.vector)
+                    vectors.append(masked_load(builder, tile.vector, pointer, builder.select(inside, mask, none)))
+            return _pack(builder, tile, vectors)
+
+        return tile(FLOAT32_POINTER, *[types.int64] * 4), codegen
+
+    return load
+
+
+def _add(tile: Tile) -> Any:
+    @intrinsic
+    def add(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pairs = zip(_vectors(builder, tile, args[0]), _vectors(builder, tile, args[1]), strict=True)
+            return _pack(builder, tile, [builder.fadd(left, right) for left, right in pairs])
+
+        return tile(tile, tile), codegen
+
+    return add
+
+
+def _clamp(tile: Tile) -> Any:
+    @intrinsic
+    def clamp(typing_context: Any, value: Any, low: Any, high: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            low = splat_value(builder, tile.vector, args[1])
+            high = splat_value(builder, tile.vector, args[2])
+
+            def bound(vector: Any) -> Any:
+                vector = builder.select(builder.fcmp_ordered("<", vector, low), low, vector)
+                return builder.select(builder.fcmp_ordered(">", vector, high), high, vector)
+
+            return _pack(builder, tile, [bound(vector) for vector in _vectors(builder, tile, args[0])])
+
+        return tile(tile, types.float32, types.float32), codegen
+
+    return clamp
