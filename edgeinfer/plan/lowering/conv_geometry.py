@@ -1,0 +1,131 @@
+"""The numbers of a convolution, and the params fields that all convolution kernels share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.activation_codes import ACTIVATION_CODES, CLAMPS
+from edgeinfer.graph import Node
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative
+
+PAD_MODES = {"constant": 0, "reflect": 1, "edge": 2}
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """The numbers of a two-dimensional convolution, channels last.
+
+    Attributes are named as in the kernels' params; ``pads`` is (top, left); ``channels`` counts one group.
+    """
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    out_height: int
+    out_width: int
+    out_channels: int
+    groups: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int]
+    upsample: tuple[int, int]
+    pad_mode: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of the whole convolution."""
+        pixels = self.batch * self.out_height * self.out_width
+        return pixels * self.out_channels * self.channels * self.kernel[0] * self.kernel[1]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each output pixel depends on the one input pixel at its own place."""
+        unit = (1, 1)
+        return (
+            self.kernel == unit and self.strides == unit and self.upsample == unit
+            and self.pads == (0, 0) and (self.out_height, self.out_width) == (self.height, self.width)
+        )  # fmt: skip
+
+    def flattened(self) -> ConvGeometry:
+        """A pointwise convolution as one long row of pixels."""
+        pixels = self.batch * self.height * self.width
+        return dataclasses.replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
+
+
+def conv_geometry(node: Node, context: LoweringContext) -> ConvGeometry:
+    """Read the geometry of a FUSED Conv in NHWC layout."""
+    batch, height, width, all_channels = context.shape(node.inputs[0])
+    out_channels, channels, *kernel = context.shape(node.inputs[1])
+    _, out_height, out_width, _ = context.shape(node.outputs[0])
+    attributes = node.attributes
+    pads = attributes.get("pads", [0, 0, 0, 0])
+    groups = attributes.get("group", 1)
+    if groups * channels != all_channels:
+        raise NotNative(f"{groups} groups of {channels} channels do not make {all_channels}")
+    return ConvGeometry(
+        batch, height, width, channels, out_height, out_width, out_channels, groups,
+        (kernel[0], kernel[1]), tuple(attributes.get("strides", [1, 1])), tuple(attributes.get("dilations", [1, 1])),
+        (pads[0], pads[1]), tuple(attributes.get("upsample", [1, 1])), PAD_MODES[attributes.get("pad_mode", "constant")],
+    )  # fmt: skip
+
+
+def activation_fields(node: Node) -> dict[str, int | float]:
+    """Params fields of a node's fused activation: bounds for those that clamp, a code for the others."""
+    name = node.attributes.get("activation", "")
+    parameters = [float(value) for value in node.attributes.get("activation_parameters", [])]
+    fields: dict[str, int | float] = {
+        "activation": 0, "low": -math.inf, "high": math.inf, "parameter_0": 0.0, "parameter_1": 0.0,
+    }  # fmt: skip
+    if name in CLAMPS:
+        fields["low"], fields["high"] = parameters if parameters else CLAMPS[name]
+    elif name:
+        fields["activation"] = ACTIVATION_CODES[name]
+        for index, value in enumerate(parameters[:2]):
+            fields[f"parameter_{index}"] = value
+    return fields
+
+
+def conv_values(
+    node: Node, geometry: ConvGeometry, y_strides: tuple[int, int, int, int]
+) -> dict[str, int | float | str]:
+    """Params fields that do not depend on tiles; the fields of tasks are 1 until they are set.
+
+    Args:
+        node: the node, for its activation.
+        geometry: the convolution's numbers.
+        y_strides: floats from output pixel to pixel, row to row, image to image, and the first pixel's index.
+    """
+    y_pixel, y_row, y_image, y_start = y_strides
+    return {
+        "batch": geometry.batch, "height": geometry.height, "width": geometry.width,
+        "channels": geometry.channels, "x_channels": geometry.channels * geometry.groups,
+        "out_height": geometry.out_height, "out_width": geometry.out_width, "out_channels": geometry.out_channels,
+        "y_pixel": y_pixel, "y_row": y_row, "y_image": y_image, "y_start": y_start, "groups": geometry.groups,
+        "kernel_height": geometry.kernel[0], "kernel_width": geometry.kernel[1],
+        "stride_y": geometry.strides[0], "stride_x": geometry.strides[1],
+        "dilation_y": geometry.dilations[0], "dilation_x": geometry.dilations[1],
+        "pad_top": geometry.pads[0], "pad_left": geometry.pads[1], "pad_mode": geometry.pad_mode,
+        "upsample_y": geometry.upsample[0], "upsample_x": geometry.upsample[1],
+        "task_blocks": 1, "block_tasks": 1,
+        **activation_fields(node),
+    }  # fmt: skip
+
+
+def pack_bias(node: Node, context: LoweringContext, bias: str, geometry: ConvGeometry, columns: int) -> str:
+    """A constant with the bias padded to whole blocks of ``columns`` in each group; zeros if there is none."""
+    groups, group_channels = geometry.groups, geometry.out_channels // geometry.groups
+
+    def pack(values: np.ndarray) -> np.ndarray:
+        padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), np.float32)
+        padded[:, :group_channels] = values.reshape(groups, group_channels)
+        return padded
+
+    if bias:
+        return context.packed(bias, f"bias{groups}x{columns}", pack)
+    return context.new_constant(f"{node.name}.bias", pack(np.zeros(geometry.out_channels, np.float32)))
