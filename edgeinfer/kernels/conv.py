@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.activation import activate
+from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
@@ -38,9 +38,9 @@ CONV_PARAMS = struct(
 )
 
 TILES = {
-    "avx512": [(8, 2), (4, 4), (14, 1)],
-    "avx2": [(6, 2), (4, 3), (10, 1)],
-    "v128": [(6, 2), (4, 3), (10, 1)],
+    "avx512": [(8, 2), (4, 4), (14, 1), (1, 4)],
+    "avx2": [(6, 2), (4, 3), (10, 1), (1, 4)],
+    "v128": [(6, 2), (4, 3), (10, 1), (1, 4)],
 }
 
 
@@ -73,22 +73,10 @@ def tap_loops(ops: TileOps) -> Callable[..., Any]:
 def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group."""
     ops = TileOps(simd, tile_rows, vectors)
-    accumulate, read_patch, apply = tap_loops(ops), patch_reader(simd), activate(simd)
+    accumulate, read_patch, activate_pixels = tap_loops(ops), patch_reader(simd), pixel_activation(simd)
     splat_row, clamp, add, load_tile, store_tile, columns = (
         ops.splat_row, ops.clamp, ops.add, ops.load, ops.store, ops.columns,
     )  # fmt: skip
-    lanes, load_first, store_first = simd.lanes, simd.load_first, simd.store_first
-
-    @njit(forceinline=True, error_model="numpy")
-    def activate_pixels(y: Any, start: Any, p: Any, task_rows: Any, task_columns: Any, channels: Any) -> None:
-        first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-        for row in range(task_rows):
-            for column in range(task_columns):
-                pixel = start + row * p.y_row + column * p.y_pixel
-                for c in range(0, channels, lanes):
-                    count = min(lanes, channels - c)
-                    value = load_first(y, pixel + c, count)
-                    store_first(y, pixel + c, apply(value, p.activation, first, second), count)
 
     def body(p: Any, worker: Any) -> None:
         x, w, bias, y = (

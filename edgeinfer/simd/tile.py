@@ -54,6 +54,8 @@ class TileOps:
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
+        multiply: ``multiply(tile, x, index, row_stride, w, w_index)``: adds, to each row, the product of
+            ``columns`` floats at ``x[index + i * row_stride]`` and those at ``w[w_index]``, element by element.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
             ``columns`` columns.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
@@ -69,6 +71,7 @@ class TileOps:
         self.zeros = _zeros(tile)
         self.splat_row = _splat_row(tile)
         self.outer = _outer(tile)
+        self.multiply = _multiply(tile)
         self.store = _store(tile)
         self.load = _load(tile)
         self.add = _add(tile)
@@ -142,6 +145,29 @@ def _outer(tile: Tile) -> Any:
         return tile(*arguments), codegen
 
     return outer
+
+
+def _multiply(tile: Tile) -> Any:
+    @intrinsic
+    def multiply(
+        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            accumulator, x, index, row_stride, w, w_index = args
+            vectors = _vectors(builder, tile, accumulator)
+            weights = _row_vectors(builder, tile, w, w_index)
+            fma = llvm_function(builder, "fmuladd", tile.vector, 3)
+            for row in range(tile.rows):
+                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
+                for j, value in enumerate(_row_vectors(builder, tile, x, place)):
+                    k = row * tile.vectors + j
+                    vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
+            return _pack(builder, tile, vectors)
+
+        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        return tile(*arguments), codegen
+
+    return multiply
 
 
 def _for_each_row(builder: Any, tile: Tile, rows: Any, emit: Callable[[int], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,14 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.depthwise import depthwise_applies, emit_depthwise
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
+
+Emit = Callable[
+    [Node, LoweringContext, ConvGeometry, tuple[str, str, str, str, str], tuple[int, int, int, int], KernelRow], None
+]
 
 # A patch and the weights of one block of output channels should stay in the second-level cache.
 PATCH_BYTES = 256 * 1024
@@ -132,15 +139,21 @@ def emit_conv(
     y_strides: tuple[int, int, int, int],
 ) -> None:
     """Append the convolution by whichever algorithm is estimated to be quicker; see ``emit_direct_conv``."""
-    lanes, threads = context.kernels.lanes, context.threads
+    lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
+    if depthwise_applies(geometry, lanes):
+        emit_depthwise(node, context, geometry, tensors, y_strides, kernels.only("f32_dwconv"))
+        return
     group_channels = geometry.out_channels // geometry.groups
-    direct = choose_tile(context.kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)
+    direct = choose_tile(kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)
+    choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(geometry, direct, lanes), emit_direct_conv, direct)]
     if winograd_applies(geometry):
-        winograd = context.kernels.only("f32_winograd")
-        if winograd_cycles(geometry, winograd, threads, lanes) < direct_cycles(geometry, direct, lanes):
-            emit_winograd(node, context, geometry, tensors, y_strides, winograd)
-            return
-    emit_direct_conv(node, context, geometry, tensors, y_strides, direct)
+        kernel = kernels.only("f32_winograd")
+        choices.append((winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel))
+    if few_outputs_applies(geometry, lanes):
+        kernel = kernels.only("f32_conv_few_outputs")
+        choices.append((few_outputs_cycles(geometry, kernel, lanes), emit_few_outputs, kernel))
+    _, emit, kernel = min(choices, key=lambda choice: choice[0])
+    emit(node, context, geometry, tensors, y_strides, kernel)
 
 
 def emit_direct_conv(

@@ -1,0 +1,105 @@
+"""Convolution with few output channels, such as the last layer of a style network (9x9, 32 → 3).
+
+Three output channels fill three of sixteen lanes. So the taps of a kernel row become output columns too:
+
+    P[x, kx * O + o] = sum over ky, c of input[y + ky, x, c] * w[o, c, ky, kx]
+    y[x, o] = act(bias[o] + sum over kx of P[x + kx, kx * O + o])
+
+The first line is a convolution with kernels one pixel wide and ``kernel_width * O`` outputs, done by
+register tiles into scratch memory; the second adds shifted rows of it. Weights are packed as
+[block][ky][channel][columns].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from edgeinfer.kernels.activation import activate
+from edgeinfer.kernels.conv import CONV_PARAMS
+from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.tile import TileOps
+from edgeinfer.simd.vectors import clamp
+
+TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)]}
+
+
+@kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES)
+def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
+    ops = TileOps(simd, tile_rows, vectors)
+    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
+    lanes, load, store_first, splat, load_first = simd.lanes, simd.load, simd.store_first, simd.splat, simd.load_first
+    read_patch, apply = patch_reader(simd), activate(simd)
+
+    @njit(error_model="numpy")
+    def partial_sums(
+        sums: Any, patch: Any, start: Any, row_pitch: Any, w: Any, pixels: Any, blocks: Any, kernel_height: Any,
+        tap_rows: Any, channels: Any,
+    ) -> None:  # fmt: skip
+        for block in range(blocks):
+            for pixel in range(0, pixels, tile_rows):
+                tile = zeros()
+                w_index = block * kernel_height * channels * columns
+                for ky in range(kernel_height):
+                    at = start + ky * tap_rows * row_pitch + pixel * channels
+                    for c in range(channels):
+                        tile = outer(tile, patch, at + c, channels, w, w_index)
+                        w_index += columns
+                place = (pixel * blocks + block) * columns
+                store_tile(tile, sums, place, blocks * columns, tile_rows, columns)
+
+    def body(p: Any, worker: Any) -> None:
+        x, w, y = buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.y)
+        has_residual = p.residual >= 0
+        residual = buffer_f32(worker, p.residual) if has_residual else y
+        outputs = p.out_channels
+        bias = load(buffer_f32(worker, p.bias), 0)
+        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
+        first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
+        blocks = (p.kernel_width * outputs + columns - 1) // columns
+        pitch = blocks * columns
+        while True:
+            task = claim(worker)
+            if task >= p.tiles:
+                break
+            column_task = task % p.column_tasks
+            row_task = task // p.column_tasks % p.row_tasks
+            image = task // p.column_tasks // p.row_tasks
+            out_row, out_column = row_task * p.task_rows, column_task * p.task_columns
+            task_rows = min(p.task_rows, p.out_height - out_row)
+            task_columns = min(p.task_columns, p.out_width - out_column)
+            pixels = task_columns + p.kernel_width - 1
+            patch_columns = (pixels + tile_rows - 1) // tile_rows * tile_rows
+            patch_rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
+            sums = scratch_f32(worker)
+            patch = advance(sums, patch_columns * pitch + lanes)
+            read_patch(
+                patch, x, p, image * p.height * p.width * p.x_channels, 0,
+                out_row * p.stride_y - p.pad_top, out_column - p.pad_left, patch_rows, patch_columns,
+            )  # fmt: skip
+            row_pitch = patch_columns * p.channels
+            y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
+            for row in range(task_rows):
+                partial_sums(
+                    sums, patch, row * p.stride_y * row_pitch, row_pitch, w, pixels, blocks, p.kernel_height,
+                    p.dilation_y, p.channels,
+                )  # fmt: skip
+                for column in range(task_columns):
+                    value = bias
+                    for kx in range(p.kernel_width):
+                        value = value + load(sums, (column + kx) * pitch + kx * outputs)
+                    at = y_start + row * p.y_row + column * p.y_pixel
+                    if has_residual:
+                        value = value + load_first(residual, at, outputs)
+                    value = clamp(value, low, high)
+                    if p.activation != 0:
+                        value = apply(value, p.activation, first, second)
+                    store_first(y, at, value, outputs)
+
+    return body

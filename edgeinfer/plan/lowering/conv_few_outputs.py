@@ -1,0 +1,76 @@
+"""Convolutions with few output channels: kernel taps along x become output columns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+
+PATCH_BYTES = 256 * 1024
+TASKS_PER_THREAD = 4
+
+
+def few_outputs_applies(geometry: ConvGeometry, lanes: int) -> bool:
+    """Whether the convolution is of the kind that this kernel computes."""
+    return (
+        geometry.strides[1] == 1 and geometry.dilations[1] == 1 and geometry.groups == 1
+        and geometry.kernel[1] > 1 and geometry.out_channels <= lanes
+    )  # fmt: skip
+
+
+def few_outputs_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> float:
+    """Estimated cycles, all threads together; the sums of shifted rows take about 3 cycles a tap."""
+    columns, outputs = kernel.traits["columns"], geometry.kernel[1] * geometry.out_channels
+    pixels = geometry.batch * geometry.out_height * (geometry.out_width + geometry.kernel[1] - 1)
+    products = geometry.channels * geometry.kernel[0] * math.ceil(outputs / columns) * columns / lanes
+    return pixels * (products + 3 * geometry.kernel[1])
+
+
+def pack_folded(weight: np.ndarray, columns: int) -> np.ndarray:
+    """Pack [out, channels, kh, kw] as [block, ky, channel, columns] with column ``kx * out + o``."""
+    out_channels, channels, kernel_height, kernel_width = weight.shape
+    outputs = kernel_width * out_channels
+    blocks = math.ceil(outputs / columns)
+    padded = np.zeros((kernel_height, channels, blocks * columns), np.float32)
+    padded[:, :, :outputs] = weight.transpose(2, 1, 3, 0).reshape(kernel_height, channels, outputs)
+    return np.ascontiguousarray(padded.reshape(kernel_height, channels, blocks, columns).transpose(2, 0, 1, 3))
+
+
+def emit_few_outputs(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    tensors: tuple[str, str, str, str, str],
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+) -> None:
+    """Append a convolution with few output channels; arguments as for ``emit_direct_conv``."""
+    x, weight, bias, residual, y = tensors
+    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
+    task_columns = geometry.out_width
+    while task_columns > 4 * tile_rows and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES:
+        task_columns = math.ceil(task_columns / 2)
+    patch_columns = math.ceil((task_columns + geometry.kernel[1] - 1) / tile_rows) * tile_rows
+    row_bytes = patch_columns * geometry.channels * 4
+    fitting = max(1, (PATCH_BYTES * 2 // row_bytes - reach) // geometry.strides[0] + 1)
+    share = math.ceil(geometry.out_height / (TASKS_PER_THREAD * context.threads))
+    task_rows = max(1, min(fitting, share))
+    row_tasks, column_tasks = math.ceil(geometry.out_height / task_rows), math.ceil(geometry.out_width / task_columns)
+    blocks = math.ceil(geometry.kernel[1] * geometry.out_channels / columns)
+    values = {
+        **conv_values(node, geometry, y_strides),
+        "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "w": context.packed(weight, f"folded{columns}", lambda a: pack_folded(a, columns)),
+        "task_rows": task_rows, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
+        "tiles": geometry.batch * row_tasks * column_tasks,
+    }  # fmt: skip
+    patch = ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns * geometry.channels
+    # A vector read of the last pixel's last tap reaches one vector beyond the sums.
+    floats = patch_columns * blocks * columns + context.kernels.lanes + patch
+    context.step(kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs)

@@ -1,0 +1,90 @@
+"""Transposed convolution as ordinary convolutions, one for each phase of the output grid.
+
+With strides s, output row ``s * q + r`` reads input rows ``q + (r + pad - k) / s`` for those taps k for which
+the fraction is whole. For one r these taps form a small convolution over x, written to every s-th row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.conv import emit_conv
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One residue of the output positions along one axis.
+
+    Attributes:
+        offset: the residue r.
+        taps: the kernel's taps that contribute, in the order of the input positions that they read.
+        pad: padding before the first input position.
+        size: number of output positions.
+    """
+
+    offset: int
+    taps: list[int]
+    pad: int
+    size: int
+
+
+def phases(kernel: int, stride: int, pad: int, out_size: int) -> list[Phase]:
+    """The phases of one axis."""
+    result = []
+    for offset in range(min(stride, out_size)):
+        taps = [tap for tap in range(kernel) if (offset + pad - tap) % stride == 0]
+        if not taps:
+            raise NotNative(f"a kernel of {kernel} leaves holes at stride {stride}")
+        furthest = taps[-1]
+        first_read = (offset + pad - furthest) // stride
+        result.append(Phase(offset, taps[::-1], -first_read, (out_size - offset + stride - 1) // stride))
+    return result
+
+
+def phase_weight(weight: np.ndarray, groups: int, rows: list[int], columns: list[int]) -> np.ndarray:
+    """Weights [channels, out/group, kh, kw] of one phase as an ordinary convolution's [out, channels/group, …]."""
+    channels, group_outputs = weight.shape[:2]
+    part = weight[:, :, rows][:, :, :, columns].reshape(groups, channels // groups, group_outputs, len(rows), len(columns))
+    return part.transpose(0, 2, 1, 3, 4).reshape(groups * group_outputs, channels // groups, len(rows), len(columns))
+
+
+@lowering("ConvTranspose", domain=FUSED)
+def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
+    """Lower a fused transposed convolution in NHWC layout with constant weights."""
+    x, weight, bias, y = *(node.input(index) for index in range(3)), node.outputs[0]
+    attributes = node.attributes
+    if attributes.get("layout") != "NHWC":
+        raise NotNative("only channels-last convolutions have kernels")
+    context.require_dtype(DType.FLOAT32, x, weight, bias)
+    if context.constant(weight) is None or (bias and context.constant(bias) is None):
+        raise NotNative("the weights are computed at run time")
+    if set(attributes.get("dilations", [1, 1])) != {1}:
+        raise NotNative("dilated transposed convolution")
+    batch, height, width, channels = context.shape(x)
+    _, out_height, out_width, out_channels = context.shape(y)
+    kernel_height, kernel_width = context.shape(weight)[2:]
+    stride_y, stride_x = attributes.get("strides", [1, 1])
+    pad_top, pad_left = attributes.get("pads", [0, 0, 0, 0])[:2]
+    groups = attributes.get("group", 1)
+    all_rows = phases(kernel_height, stride_y, pad_top, out_height)
+    all_columns = phases(kernel_width, stride_x, pad_left, out_width)
+    for rows in all_rows:
+        for columns in all_columns:
+            geometry = ConvGeometry(
+                batch, height, width, channels // groups, rows.size, columns.size, out_channels, groups,
+                (len(rows.taps), len(columns.taps)), (1, 1), (1, 1), (rows.pad, columns.pad), (1, 1), 0,
+            )  # fmt: skip
+            part = context.packed(
+                weight,
+                f"phase{rows.offset}.{columns.offset}of{stride_y}x{stride_x}pad{pad_top}.{pad_left}",
+                lambda a, rows=rows, columns=columns: phase_weight(a, groups, rows.taps, columns.taps),
+            )
+            row_floats = out_width * out_channels
+            start = rows.offset * row_floats + columns.offset * out_channels
+            strides = (stride_x * out_channels, stride_y * row_floats, out_height * row_floats, start)
+            emit_conv(node, context, geometry, (x, part, bias, "", y), strides)
