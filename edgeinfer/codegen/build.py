@@ -13,35 +13,39 @@ import sys
 from pathlib import Path
 
 from edgeinfer.abi import ABI_VERSION
+from edgeinfer.codegen.cache import manifest_path, module_hash
 from edgeinfer.codegen.compiler import compile_kernel
 from edgeinfer.codegen.linker import find_linker, link_shared
 from edgeinfer.kernels.registry import KernelSource, kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.simd.levels import LEVELS, Level
 
-MANIFEST = "manifest.json"
-
 
 def write_manifest(level: Level, folder: Path) -> None:
     """Write the rows of all kernels of a level as JSON."""
     rows = [
-        KernelRow(source.name, source.family, source.params, source.traits).to_json()
+        {
+            **KernelRow(source.name, source.family, source.params, source.traits).to_json(),
+            "file": f"{source.name}-{module_hash(source.module)}",
+        }
         for source in kernel_sources(level).values()
     ]
     manifest = {"abi": ABI_VERSION, "level": level.name, "lanes": level.lanes, "kernels": rows}
-    part = folder / f"{MANIFEST}.{os.getpid()}.part"
+    path = manifest_path(folder)
+    part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(manifest))
-    os.replace(part, folder / MANIFEST)
+    os.replace(part, path)
 
 
 def build_kernel(source: KernelSource, level: Level, folder: Path) -> Path:
     """Compile one kernel into ``folder``; returns the library's (or, without a linker, the object's) path."""
+    name = f"{source.name}-{module_hash(source.module)}"
     code = compile_kernel(source, level)
-    part = folder / f"{source.name}.{os.getpid()}.o"
+    part = folder / f"{name}.{os.getpid()}.o"
     part.write_bytes(code)
     if find_linker() is None:
-        return Path(os.replace(part, folder / f"{source.name}.o") or folder / f"{source.name}.o")
-    library = folder / f"{source.name}.so"
+        return part.replace(folder / f"{name}.o")
+    library = folder / f"{name}.so"
     try:
         link_shared([part], library)
     finally:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,17 +27,38 @@ from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 Progress = Callable[[int, int, str], None]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_HASHED = ("abi.py", "simd/*.py", "kernels/*.py", "codegen/compiler.py", "codegen/build.py", "codegen/linker.py")
+_COMMON = ("abi.py", "simd/*.py", "kernels/registry.py", "codegen/compiler.py", "codegen/linker.py")
+_KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256(str(ABI_VERSION).encode())
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _common_files() -> set[Path]:
+    return {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
 
 
 @functools.cache
 def source_hash() -> str:
-    """A hash of everything that decides what compiled kernels look like."""
-    digest = hashlib.sha256(str(ABI_VERSION).encode())
-    for pattern in _HASHED:
-        for path in sorted(_PACKAGE.glob(pattern)):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+    """A hash of everything that decides which kernels there are and what they look like."""
+    return _hash(_common_files() | set(_PACKAGE.glob("kernels/*.py")) | set(_PACKAGE.glob("codegen/*.py")))
+
+
+@functools.cache
+def module_hash(module: str) -> str:
+    """A hash of everything that decides what the kernels of one module look like when compiled."""
+    files = _common_files()
+    waiting = [module.rpartition(".")[2]]
+    while waiting:
+        path = _PACKAGE / "kernels" / f"{waiting.pop()}.py"
+        if path not in files:
+            files.add(path)
+            waiting += _KERNEL_IMPORT.findall(path.read_text())
+    return _hash(files)
 
 
 def cache_root() -> Path:
@@ -51,18 +74,22 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="edgeinfer-kernels-")
 
 
+def manifest_path(folder: Path) -> Path:
+    """Where the list of all kernels of the present source lies."""
+    return folder / f"manifest-{source_hash()}.json"
+
+
 def kernel_folder(level: str) -> Path:
     """The folder of compiled kernels of a level, made if need be; a temporary one if the cache can't be written."""
-    name = f"kernels-{level}-{source_hash()}"
-    folder = cache_root() / name
-    if (folder / "manifest.json").exists():
-        return folder
+    folder = cache_root() / f"kernels-{level}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        folder = Path(_temporary_folder().name) / name
+        if manifest_path(folder).exists():
+            return folder
+        folder = Path(_temporary_folder().name) / f"kernels-{level}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -93,7 +120,7 @@ class KernelLibrary:
         self._libraries: dict[str, ctypes.CDLL] = {}
 
     def _read_manifest(self) -> KernelSet:
-        path = self.folder / "manifest.json"
+        path = manifest_path(self.folder)
         if not path.exists():
             build = self._build([])
             _, errors = build.communicate()
@@ -102,7 +129,10 @@ class KernelLibrary:
         try:
             manifest = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise KernelError(f"cannot read the kernel manifest {path}: {error}; delete the folder to rebuild it") from error
+            raise KernelError(
+                f"cannot read the kernel manifest {path}: {error}; delete the folder to rebuild it"
+            ) from error
+        self._files = {row["name"]: row["file"] for row in manifest["kernels"]}
         rows = (KernelRow.from_json(row) for row in manifest["kernels"])
         return KernelSet(manifest["level"], manifest["lanes"], rows)
 
@@ -125,17 +155,19 @@ class KernelLibrary:
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.load([name])[name])
 
     def _compiled(self, name: str) -> bool:
-        return any((self.folder / f"{name}{suffix}").exists() for suffix in (".so", ".o"))
+        return any((self.folder / f"{self._files[name]}{suffix}").exists() for suffix in (".so", ".o"))
 
     def _address(self, name: str) -> int:
-        library = self.folder / f"{name}.so"
+        library = self.folder / f"{self._files[name]}.so"
         if not library.exists():
             object_loader = importlib.import_module("edgeinfer.codegen.object_loader")
-            return int(object_loader.load_object(self.folder / f"{name}.o", name))
+            return int(object_loader.load_object(self.folder / f"{self._files[name]}.o", name))
         try:
             loaded = ctypes.CDLL(str(library))
         except OSError as error:
-            raise KernelError(f"cannot load {library}: {error}; delete the folder {self.folder} to rebuild it") from error
+            raise KernelError(
+                f"cannot load {library}: {error}; delete the folder {self.folder} to rebuild it"
+            ) from error
         self._libraries[name] = loaded
         return int(ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value or 0)
 
@@ -147,11 +179,11 @@ class KernelLibrary:
             )
         # Numba must hand out its IR unoptimised; LLVM optimises it for the target afterwards.
         environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder), *names]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
+        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder), *names]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     def _compile(self, names: list[str]) -> None:
         if not names:

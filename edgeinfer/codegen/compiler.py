@@ -35,9 +35,7 @@ def _target_machine(triple: str, level: Level) -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(
-        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="default"
-    )
+    return target.create_target_machine(cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="default")
 
 
 def _unoptimised_ir(source: KernelSource) -> tuple[str, str]:

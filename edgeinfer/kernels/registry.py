@@ -34,6 +34,7 @@ class KernelSource:
         params: the C struct that it reads.
         traits: numbers for the planner; ``rows`` and ``columns`` of the tile where there is one.
         body: the Python function ``body(params, worker)`` over two records.
+        module: name of the module that defines it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class KernelSource:
     params: np.dtype = field(hash=False)
     traits: Mapping[str, Any] = field(hash=False)
     body: Callable[..., None] = field(hash=False)
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,17 @@ class _Family:
 
     def sources(self, level: Level) -> list[KernelSource]:
         simd = simd_of(level)
+        module = self.factory.__module__
         if self.tiles is None:
-            return [KernelSource(f"{self.name}__{level.name}", self.name, self.params, self.traits, self.factory(simd))]
+            name = f"{self.name}__{level.name}"
+            return [KernelSource(name, self.name, self.params, self.traits, self.factory(simd), module)]
         rows = []
         for tile_rows, vectors in self.tiles.get(level.name, ()):
             columns = vectors * level.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
             traits = {**self.traits, "rows": tile_rows, "columns": columns}
-            rows.append(KernelSource(name, self.name, self.params, traits, self.factory(simd, tile_rows, vectors)))
+            body = self.factory(simd, tile_rows, vectors)
+            rows.append(KernelSource(name, self.name, self.params, traits, body, module))
         return rows
 
 

@@ -13,7 +13,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.depthwise import depthwise_applies, emit_depthwise
+from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
 
 Emit = Callable[
@@ -141,7 +141,7 @@ def emit_conv(
     """Append the convolution by whichever algorithm is estimated to be quicker; see ``emit_direct_conv``."""
     lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
     if depthwise_applies(geometry, lanes):
-        emit_depthwise(node, context, geometry, tensors, y_strides, kernels.only("f32_dwconv"))
+        emit_depthwise(node, context, geometry, tensors, y_strides, kernels.only(depthwise_family(geometry)))
         return
     group_channels = geometry.out_channels // geometry.groups
     direct = choose_tile(kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)

@@ -9,19 +9,23 @@ import numpy as np
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import PAD_MODES, ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
 
+# Input rows of a task should stay in the second-level cache.
+PATCH_BYTES = 256 * 1024
 TASK_MACS = 200_000
 TASKS_PER_THREAD = 4
 
 
 def depthwise_applies(geometry: ConvGeometry, lanes: int) -> bool:
-    """Whether each channel has one filter of its own and the padding is zero."""
-    zero_padding = geometry.pad_mode == PAD_MODES["constant"]
-    return (
-        geometry.channels == 1 and geometry.groups == geometry.out_channels >= lanes
-        and zero_padding and geometry.upsample == (1, 1)
-    )  # fmt: skip
+    """Whether each channel has one filter of its own."""
+    return geometry.channels == 1 and geometry.groups == geometry.out_channels >= lanes
+
+
+def depthwise_family(geometry: ConvGeometry) -> str:
+    """The kernels for this size of filters."""
+    height, width = geometry.kernel
+    return f"f32_dwconv{height}x{width}" if (height, width) in ((3, 3), (5, 5)) else "f32_dwconv"
 
 
 def emit_depthwise(
@@ -34,15 +38,22 @@ def emit_depthwise(
 ) -> None:
     """Append a depthwise convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    channels = geometry.out_channels
+    channels, tile_rows = geometry.out_channels, kernel.traits["rows"]
+    tiled_columns = math.ceil(geometry.out_width / tile_rows) * tile_rows
+    patch_columns = (tiled_columns - 1) * geometry.strides[1] + (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
+    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
+    fitting = (PATCH_BYTES // (patch_columns * channels * 4) - reach) // geometry.strides[0] + 1
     wanted = max(1, min(TASKS_PER_THREAD * context.threads, geometry.macs // TASK_MACS))
-    row_tasks = min(geometry.out_height, math.ceil(wanted / geometry.batch))
+    share = math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch))
+    row_tasks = math.ceil(geometry.out_height / max(1, min(fitting, share)))
     task_rows = math.ceil(geometry.out_height / row_tasks)
     row_tasks = math.ceil(geometry.out_height / task_rows)
+    patch_bytes = ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns * channels * 4
     zeros = np.zeros(channels, np.float32)
     values = {
         **conv_values(node, geometry, y_strides),
         "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
+        "channels": channels, "x_channels": channels,
         "w": context.packed(weight, "depthwise", lambda a: a.reshape(channels, -1).T),
         "task_rows": task_rows, "task_columns": geometry.out_width, "row_tasks": row_tasks, "column_tasks": 1,
         "tiles": geometry.batch * row_tasks,
@@ -50,5 +61,6 @@ def emit_depthwise(
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = channels % context.kernels.lanes == 0
     context.step(
-        kernel, node, values, (y,), macs=geometry.macs, in_place=((residual, y),) if residual and whole else ()
-    )
+        kernel, node, values, (y,), scratch_bytes=patch_bytes, macs=geometry.macs,
+        in_place=((residual, y),) if residual and whole else (),
+    )  # fmt: skip
