@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd
 
 
+@functools.cache
 def pixel_activation(simd: Simd) -> Callable[..., None]:
     """``run(y, start, p, rows, columns, channels)``: applies ``p.activation`` to a block of pixels in place.
 

@@ -7,6 +7,7 @@ convolution see a picture without borders, whatever the padding.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ def source_index(position: Any, size: Any, pad_mode: Any) -> Any:
     return max(0, min(position, size - 1))
 
 
+@functools.cache
 def copy_floats(simd: Simd) -> Callable[..., None]:
     """``copy(y, y_index, x, x_index, count)``: copies floats that do not overlap."""
     lanes, load, store = simd.lanes, simd.load, simd.store
@@ -50,6 +52,7 @@ def copy_floats(simd: Simd) -> Callable[..., None]:
     return copy
 
 
+@functools.cache
 def fill_floats(simd: Simd) -> Callable[..., None]:
     """``fill(y, index, value, count)``: writes a vector's value to ``count`` floats."""
     lanes, store, store_first = simd.lanes, simd.store, simd.store_first
@@ -65,6 +68,7 @@ def fill_floats(simd: Simd) -> Callable[..., None]:
     return fill
 
 
+@functools.cache
 def patch_reader(simd: Simd) -> Callable[..., None]:
     """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch.
 

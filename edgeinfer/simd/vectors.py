@@ -7,7 +7,7 @@ Arithmetic is written with operators (``a * b + c``); comparisons give masks for
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -221,6 +221,24 @@ def shift_right(typing_context: Any, vector: Any, bits: Any) -> Any:
         return builder.ashr(args[0], splat_value(builder, sig.return_type, count))
 
     return vector(vector, types.int64), codegen
+
+
+def polynomial(vector: Vector, coefficients: Sequence[Any]) -> Any:
+    """An intrinsic ``p(x)``: Horner's rule unrolled; coefficients from the highest power down."""
+
+    @intrinsic
+    def evaluate(typing_context: Any, x: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            constants = [ir.Constant(vector.llvm, [float(value)] * vector.lanes) for value in coefficients]
+            multiply_add = llvm_function(builder, "fmuladd", vector, 3)
+            value = constants[0]
+            for constant in constants[1:]:
+                value = builder.call(multiply_add, [value, args[0], constant])
+            return value
+
+        return vector(vector), codegen
+
+    return evaluate
 
 
 def _reduction(name: str, start: float | None) -> Any:

@@ -1,0 +1,217 @@
+"""From a prepared graph and concrete shapes to a plan: steps, places of tensors, finished params."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edgeinfer.abi import ARENA, FIRST_BINDING, WEIGHTS
+from edgeinfer.errors import PlanError
+from edgeinfer.graph import Graph, Node, TensorType, reads
+from edgeinfer.plan.arena import plan_arena
+from edgeinfer.plan.kernel_set import KernelSet
+from edgeinfer.plan.lifetimes import assign_buffers
+from edgeinfer.plan.lowering import LoweringContext, NotNative, find_lowering
+from edgeinfer.plan.memory import align
+from edgeinfer.plan.plan import NativeStep, Plan, PlannedTensor
+from edgeinfer.plan.specialize import check_input_shapes, specialize
+from edgeinfer.plan.step import HostStep, KernelStep, Step
+from edgeinfer.plan.views import view_source
+from edgeinfer.plan.weights import WeightBlock
+
+NO_BUFFER = -1
+
+
+def make_plan(
+    graph: Graph,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    kernels: KernelSet,
+    threads: int = 1,
+    weights: WeightBlock | None = None,
+) -> Plan:
+    """Plan a prepared graph for concrete input shapes.
+
+    Args:
+        graph: what ``prepare`` returned.
+        input_shapes: shape of every input.
+        kernels: the kernels that may be used; an empty set makes every step a host step.
+        threads: number of workers.
+        weights: the block that plans of this graph share; by default a new one.
+
+    Raises:
+        InputError: if the shapes do not fit the graph's inputs.
+        ShapeError: naming the node whose inputs do not fit.
+        PlanError: if shapes inside the graph depend on data.
+    """
+    check_input_shapes(graph, input_shapes)
+    types = {name: TensorType(graph.types[name].dtype, tuple(shape)) for name, shape in input_shapes.items()}
+    return plan_static(specialize(graph, types), kernels, threads, weights or WeightBlock(graph.constants))
+
+
+def plan_static(static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock) -> Plan:
+    """Plan a static graph; see ``make_plan``."""
+    context = LoweringContext(kernels, threads, dict(static.types), dict(static.constants), weights.packed())
+    for node in static.nodes:
+        _lower(node, static, context)
+    bindings = _bind_outputs(static, context)
+    return _Layout(static, context, weights, bindings).plan()
+
+
+def _lower(node: Node, static: Graph, context: LoweringContext) -> None:
+    source = view_source(node, static)
+    if source is not None:
+        output = node.outputs[0]
+        context.alias(output, source)
+        constant = context.constant(source)
+        if constant is not None:
+            context.constants[output] = constant.reshape(context.shape(output))
+        return
+    done = len(context.steps)
+    try:
+        if not context.kernels.rows:
+            raise NotNative("there are no kernels")
+        function = find_lowering(node.key)
+        if function is None:
+            raise NotNative(f"there is no kernel for {node.op}")
+        function(node, context)
+    except (NotNative, PlanError) as reason:
+        del context.steps[done:]
+        context.steps.append(_host_step(node, str(reason)))
+
+
+def _host_step(node: Node, reason: str) -> HostStep:
+    return HostStep(node, reason, tuple(sorted(reads(node))), tuple(name for name in node.outputs if name))
+
+
+def _owner_in(aliases: Mapping[str, str]) -> Callable[[str], str]:
+    def owner(name: str) -> str:
+        while name in aliases:
+            name = aliases[name]
+        return name
+
+    return owner
+
+
+def _bind_outputs(static: Graph, context: LoweringContext) -> list[str]:
+    """For each output of the graph the tensor that is written into its buffer.
+
+    That is the tensor itself where a step makes it. An output that is an input, a constant, or shares
+    memory with another output gets a copy at the end.
+    """
+    owner = _owner_in(context.aliases)
+    made = {owner(name) for step in context.steps for name in step.writes}
+    bindings: list[str] = []
+    for name in static.outputs:
+        if owner(name) in made and owner(name) not in bindings:
+            bindings.append(owner(name))
+            continue
+        shape = context.shape(name)
+        copy = context.temporary(f"{name}.output", shape, context.dtype(name))
+        node = Node("Identity", [name], [copy], name=f"{name}.copy")
+        static_copy = Graph(types={name: context.types[name], copy: context.types[copy]})
+        _copy(node, static_copy, context)
+        bindings.append(copy)
+    return bindings
+
+
+def _copy(node: Node, static: Graph, context: LoweringContext) -> None:
+    function = find_lowering(node.key)
+    if function is None or not context.kernels.rows:
+        context.steps.append(_host_step(node, "an output that is an input, a constant or another output is copied"))
+        return
+    function(node, context)
+
+
+class _Layout:
+    """Gives every tensor a place and every step its params."""
+
+    def __init__(self, static: Graph, context: LoweringContext, weights: WeightBlock, bindings: list[str]) -> None:
+        self.static = static
+        self.context = context
+        self.weights = weights
+        self.bindings = bindings
+        self.owner = _owner_in(context.aliases)
+        self.places: dict[str, tuple[int, int]] = {}
+
+    def plan(self) -> Plan:
+        """The finished plan."""
+        context, static = self.context, self.static
+        self._place_bindings()
+        self._place_constants()
+        activation_bytes, lower_bound = self._place_activations()
+        tensors = self._tensors()
+        steps = [self._finish(step, tensors) for step in context.steps]
+        scratch = max((step.scratch_bytes for step in context.steps if isinstance(step, KernelStep)), default=0)
+        return Plan(
+            context.kernels.level,
+            context.threads,
+            static.inputs,
+            static.outputs,
+            steps,
+            tensors,
+            self.bindings,
+            activation_bytes,
+            lower_bound,
+            align(scratch),
+            self.weights,
+            len(static.nodes),
+        )
+
+    def _place_bindings(self) -> None:
+        for index, name in enumerate([*self.static.inputs, *self.bindings]):
+            self.places[name] = (FIRST_BINDING + index, 0)
+
+    def _place_constants(self) -> None:
+        constants = self.context.constants
+        named = {self.owner(name) for step in self.context.steps for name in step.reads}
+        used = {name: constants[name] for name in named if name in constants}
+        packings = {name: key for key, name in self.context.packed_names.items()}
+        for name, offset in self.weights.add(used, packings).items():
+            self.places[name] = (WEIGHTS, offset)
+
+    def _place_activations(self) -> tuple[int, int]:
+        context = self.context
+        sizes: dict[str, int] = {}
+        for step in context.steps:
+            for name in step.writes:
+                known = context.types[name]
+                count = 1
+                for dim in context.shape(name):
+                    count *= dim
+                sizes[self.owner(name)] = count * known.dtype.itemsize
+        buffers = assign_buffers(context.steps, sizes, self.owner, self.places.keys())
+        arena = plan_arena(buffers)
+        for buffer, offset in zip(buffers, arena.offsets, strict=True):
+            for name in buffer.tensors:
+                self.places[name] = (ARENA, offset)
+        return arena.size, arena.lower_bound
+
+    def _tensors(self) -> dict[str, PlannedTensor]:
+        named = dict.fromkeys(self.static.inputs)
+        for step in self.context.steps:
+            named.update(dict.fromkeys((*step.reads, *step.writes)))
+        named.update(dict.fromkeys(self.context.aliases))
+        tensors = {}
+        for name in named:
+            owner = self.owner(name)
+            if owner in self.places:
+                tensors[name] = PlannedTensor(self.context.types[name], *self.places[owner], owner)
+            elif owner not in self.context.constants:
+                raise PlanError(f"tensor '{name}' is read, but no step writes it")
+        return tensors
+
+    def _finish(self, step: Step, tensors: Mapping[str, PlannedTensor]) -> NativeStep | HostStep:
+        if isinstance(step, HostStep):
+            return step
+        fields = step.kernel.params.names or ()
+        if set(fields) != step.values.keys():
+            raise PlanError(
+                f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(fields)}, "
+                f"but its lowering gave {sorted(step.values)}"
+            )
+        values = (step.values[field] for field in fields)
+        record = tuple(
+            value if not isinstance(value, str) else tensors[value].ref if value else NO_BUFFER for value in values
+        )
+        return NativeStep(step, np.array(record, step.kernel.params)[()])

@@ -1,0 +1,68 @@
+"""The block of constants that kernels read: packed weights, biases, tables, each once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeinfer.plan.memory import align, aligned_block
+
+Key = tuple[str, str]
+
+
+class WeightBlock:
+    """Constants of all plans of one model, each on a 64-byte boundary of one block.
+
+    Plans of one model for different shapes share it. It grows when a plan brings new constants;
+    offsets never change, the address may.
+
+    Attributes:
+        sources: constants of the prepared graph; what is packed of these is packed once.
+        data: the bytes.
+    """
+
+    def __init__(self, sources: Mapping[str, np.ndarray]) -> None:
+        self.sources = sources
+        self.data = aligned_block(0)
+        self._entries: dict[Key, tuple[int, np.dtype, tuple[int, ...]]] = {}
+
+    def packed(self) -> dict[Key, np.ndarray]:
+        """Views of all constants that were made from a source, by (source, packing)."""
+        return {key: self._view(*entry) for key, entry in self._entries.items() if key[0]}
+
+    def add(self, arrays: Mapping[str, np.ndarray], packings: Mapping[str, Key]) -> dict[str, int]:
+        """Put constants into the block.
+
+        Args:
+            arrays: the constants by name.
+            packings: for those made from a source, their (source, packing).
+
+        Returns:
+            Offset of each constant in bytes.
+        """
+        keys = {name: self._key(name, array, packings) for name, array in arrays.items()}
+        fresh = {keys[name]: array for name, array in arrays.items() if keys[name] not in self._entries}
+        size = start = len(self.data)
+        for key, array in fresh.items():
+            self._entries[key] = (size, array.dtype, array.shape)
+            size += align(array.nbytes)
+        if size > start:
+            grown = aligned_block(size)
+            grown[:start] = self.data
+            self.data = grown
+            for key, array in fresh.items():
+                np.copyto(self._view(*self._entries[key]), array)
+        return {name: self._entries[key][0] for name, key in keys.items()}
+
+    def _key(self, name: str, array: np.ndarray, packings: Mapping[str, Key]) -> Key:
+        source, packing = packings.get(name, (name, ""))
+        if source in self.sources:
+            return source, packing
+        content = hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8).data, digest_size=16)
+        return "", f"{array.dtype}{array.shape}{content.hexdigest()}"
+
+    def _view(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        return self.data[offset : offset + size].view(dtype).reshape(shape)
