@@ -1,4 +1,4 @@
-"""Numbers by which kernels know the fused activations: shared by planner and kernels."""
+"""Numbers by which kernels know element-wise operators and fused activations: shared by planner and kernels."""
 
 from __future__ import annotations
 
@@ -20,3 +20,21 @@ ACTIVATION_CODES = {
 
 # Activations that only bound their argument, with the bounds for those that have no parameters.
 CLAMPS = {"Relu": (0.0, math.inf), "Clip": (-math.inf, math.inf)}
+
+# Value of the unary kernel's field `operator`: the activations, then further functions.
+UNARY_CODES = {
+    **ACTIVATION_CODES,
+    "Abs": 32,
+    "Neg": 33,
+    "Sqrt": 34,
+    "Reciprocal": 35,
+    "Exp": 36,
+    "Log": 37,
+    "Floor": 38,
+    "Ceil": 39,
+    "Round": 40,
+    "Erf": 41,
+}
+
+# Value of the binary kernel's field `operator`.
+BINARY_CODES = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4, "Max": 5, "Min": 6, "PRelu": 7}

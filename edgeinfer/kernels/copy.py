@@ -1,0 +1,98 @@
+"""Moving 4-byte elements: strided copies of up to six dimensions, and transposes of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.kernels.patch import copy_floats
+from edgeinfer.kernels.registry import Simd, kernel_family, struct
+from edgeinfer.simd.pointers import buffer_f32, buffer_i32, claim
+
+COPY_PARAMS = struct(
+    "x y x_start y_start size_0 size_1 size_2 size_3 size_4 size_5"
+    " x_0 x_1 x_2 x_3 x_4 x_5 y_0 y_1 y_2 y_3 y_4 y_5 task_rows rows tiles"
+)
+TRANSPOSE_PARAMS = struct("x y batch rows columns task_columns column_tasks tiles")
+
+
+@kernel_family("x32_copy", COPY_PARAMS)
+def x32_copy(simd: Simd) -> Callable[..., None]:
+    """Copy a box of ``size_0 … size_5`` elements between two strided tensors.
+
+    ``x_i`` and ``y_i`` are elements from one index of dimension i to the next, also 0 or negative; a row is the
+    last dimension, a task is ``task_rows`` rows.
+    """
+    copy = copy_floats(simd)
+
+    @njit(error_model="numpy")
+    def copy_row(y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, count: Any) -> None:
+        for i in range(count):
+            y[y_at + i * y_step] = x[x_at + i * x_step]
+
+    def body(p: Any, worker: Any) -> None:
+        x, y = buffer_i32(worker, p.x), buffer_i32(worker, p.y)
+        x_floats, y_floats = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        contiguous = p.x_5 == 1 and p.y_5 == 1
+        while True:
+            task = claim(worker)
+            if task >= p.tiles:
+                break
+            first = task * p.task_rows
+            for row in range(first, min(p.rows, first + p.task_rows)):
+                i4 = row % p.size_4
+                rest = row // p.size_4
+                i3 = rest % p.size_3
+                rest //= p.size_3
+                i2 = rest % p.size_2
+                rest //= p.size_2
+                i1 = rest % p.size_1
+                i0 = rest // p.size_1
+                x_at = p.x_start + i0 * p.x_0 + i1 * p.x_1 + i2 * p.x_2 + i3 * p.x_3 + i4 * p.x_4
+                y_at = p.y_start + i0 * p.y_0 + i1 * p.y_1 + i2 * p.y_2 + i3 * p.y_3 + i4 * p.y_4
+                if contiguous:
+                    copy(y_floats, y_at, x_floats, x_at, p.size_5)
+                else:
+                    copy_row(y, y_at, p.y_5, x, x_at, p.x_5, p.size_5)
+
+    return body
+
+
+@kernel_family("x32_transpose", TRANSPOSE_PARAMS)
+def x32_transpose(simd: Simd) -> Callable[..., None]:
+    """Transpose ``batch`` matrices of ``rows`` x ``columns``; a task is a run of columns of one matrix."""
+
+    @njit(error_model="numpy")
+    def few_rows(y: Any, y_at: Any, x: Any, x_at: Any, rows: Any, columns: Any, pitch: Any) -> None:
+        for column in range(columns):
+            for row in range(rows):
+                y[y_at + column * rows + row] = x[x_at + row * pitch + column]
+
+    @njit(error_model="numpy")
+    def block(y: Any, y_at: Any, y_pitch: Any, x: Any, x_at: Any, x_pitch: Any, rows: Any, columns: Any) -> None:
+        for column in range(columns):
+            for row in range(rows):
+                y[y_at + column * y_pitch + row] = x[x_at + row * x_pitch + column]
+
+    def body(p: Any, worker: Any) -> None:
+        x, y = buffer_i32(worker, p.x), buffer_i32(worker, p.y)
+        while True:
+            task = claim(worker)
+            if task >= p.tiles:
+                break
+            first = task % p.column_tasks * p.task_columns
+            matrix = task // p.column_tasks * p.rows * p.columns
+            count = min(p.task_columns, p.columns - first)
+            if p.rows <= 4:
+                few_rows(y, matrix + first * p.rows, x, matrix + first, p.rows, count, p.columns)
+            else:
+                for column in range(first, first + count, 16):
+                    across = min(16, first + count - column)
+                    for row in range(0, p.rows, 16):
+                        down = min(16, p.rows - row)
+                        y_at, x_at = matrix + column * p.rows + row, matrix + row * p.columns + column
+                        block(y, y_at, p.rows, x, x_at, p.columns, down, across)
+
+    return body

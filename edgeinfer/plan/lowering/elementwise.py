@@ -1,0 +1,154 @@
+"""Element-wise operators of one and two operands."""
+
+from __future__ import annotations
+
+import math
+
+from edgeinfer.activation_codes import BINARY_CODES, UNARY_CODES
+from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.conv_geometry import activation_fields
+
+TASKS_PER_THREAD = 4
+TASK_ELEMENTS = 4096
+OUTER_DIMS = 4
+
+# Defaults of ONNX attributes that become parameters, in the order in which the kernel takes them.
+_ATTRIBUTES = {
+    "LeakyRelu": (("alpha", 0.01),),
+    "HardSigmoid": (("alpha", 0.2), ("beta", 0.5)),
+    "Elu": (("alpha", 1.0),),
+}
+_NAMES = {"Swish": "Silu"}
+_UNARY = [name for name in UNARY_CODES if name not in ("Silu", "Clip")]
+
+
+def _emit_unary(node: Node, context: LoweringContext, operator: str, parameters: list[float]) -> None:
+    x, y = node.inputs[0], node.outputs[0]
+    context.require_dtype(DType.FLOAT32, x)
+    count = math.prod(context.shape(x))
+    share = math.ceil(count / (TASKS_PER_THREAD * context.threads))
+    # Tasks are whole numbers of any level's vectors, so that only the last one has a ragged end.
+    task_count = max(TASK_ELEMENTS, math.ceil(share / 64) * 64)
+    parameters = [*parameters, 0.0, 0.0]
+    values: dict[str, int | float | str] = {
+        "x": x, "y": y, "count": count, "task_count": task_count, "tiles": math.ceil(count / task_count),
+        "operator": UNARY_CODES[operator], "parameter_0": parameters[0], "parameter_1": parameters[1],
+    }  # fmt: skip
+    context.step(context.kernels.only("f32_unary"), node, values, (y,), in_place=((x, y),))
+
+
+@lowering(*_UNARY, "Swish")
+def lower_unary(node: Node, context: LoweringContext) -> None:
+    """Lower an ONNX operator of one operand."""
+    operator = _NAMES.get(node.op, node.op)
+    attributes = node.attributes
+    if node.op == "Gelu" and attributes.get("approximate", "none") != "none":
+        raise NotNative("Gelu by the tanh formula")
+    if node.op == "Swish" and attributes.get("alpha", 1.0) != 1.0:
+        raise NotNative("Swish with alpha")
+    parameters = [float(attributes.get(name, default)) for name, default in _ATTRIBUTES.get(node.op, ())]
+    _emit_unary(node, context, operator, parameters)
+
+
+@lowering("Clip")
+def lower_clip(node: Node, context: LoweringContext) -> None:
+    """Lower ONNX Clip with known bounds."""
+    bounds = [-math.inf, math.inf]
+    for index in (1, 2):
+        name = node.input(index)
+        if name:
+            array = context.constant(name)
+            if array is None:
+                raise NotNative("the bounds are computed at run time")
+            bounds[index - 1] = float(array.ravel()[0])
+    _emit_unary(node, context, "Clip", bounds)
+
+
+def _collapse(shapes: list[tuple[int, ...]], result: tuple[int, ...]) -> list[tuple[int, list[bool]]]:
+    """Dimensions of the result as (size, runs along it for each operand), equal neighbours merged."""
+    rank = len(result)
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    merged: list[tuple[int, list[bool]]] = []
+    for axis, size in enumerate(result):
+        if size == 1:
+            continue
+        runs = [shape[axis] != 1 for shape in padded]
+        if merged and merged[-1][1] == runs:
+            merged[-1] = (merged[-1][0] * size, runs)
+        else:
+            merged.append((size, runs))
+    return merged or [(1, [True] * len(shapes))]
+
+
+def _strides(dims: list[tuple[int, list[bool]]], operand: int) -> list[int]:
+    strides, step = [], 1
+    for size, runs in reversed(dims):
+        strides.append(step if runs[operand] else 0)
+        step *= size if runs[operand] else 1
+    return strides[::-1]
+
+
+def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b: str, y: str) -> None:
+    context.require_dtype(DType.FLOAT32, a, b)
+    dims = _collapse([context.shape(a), context.shape(b)], context.shape(y))
+    if len(dims) > OUTER_DIMS + 1:
+        raise NotNative(f"broadcasting over {len(dims)} dimensions; kernels take {OUTER_DIMS + 1}")
+    if 0 in context.shape(y):
+        return
+    a_strides, b_strides = _strides(dims, 0), _strides(dims, 1)
+    inner = dims[-1][0]
+    outer = [size for size, _ in dims[:-1]]
+    rows = math.prod(outer)
+    share = math.ceil(inner * rows / (TASKS_PER_THREAD * context.threads))
+    task_inner = inner if rows > 1 and inner <= 16 * TASK_ELEMENTS else math.ceil(max(TASK_ELEMENTS, share) / 64) * 64
+    inner_tasks = math.ceil(inner / task_inner)
+    task_rows = max(1, TASK_ELEMENTS // inner) if inner_tasks == 1 else 1
+    values: dict[str, int | float | str] = {
+        "a": a, "b": b, "y": y, "operator": BINARY_CODES[operator], "inner": inner, "task_inner": task_inner,
+        "inner_tasks": inner_tasks, "rows": rows, "task_rows": task_rows,
+        "tiles": math.ceil(rows / task_rows) * inner_tasks,
+        "a_inner": a_strides[-1], "b_inner": b_strides[-1],
+        **activation_fields(node),
+    }  # fmt: skip
+    missing = OUTER_DIMS - len(outer)
+    for axis in range(OUTER_DIMS):
+        index = axis - missing
+        inside = index >= 0
+        values[f"size_{axis}"] = outer[index] if inside else 1
+        values[f"a_{axis}"] = a_strides[index] if inside else 0
+        values[f"b_{axis}"] = b_strides[index] if inside else 0
+    whole = context.shape(y)
+    in_place = tuple((name, y) for name in (a, b) if context.shape(name) == whole)
+    context.step(context.kernels.only("f32_binary"), node, values, (y,), in_place=in_place)
+
+
+@lowering("Add", "Sub", "Mul", "Div", "PRelu")
+def lower_binary(node: Node, context: LoweringContext) -> None:
+    """Lower an ONNX operator of two operands."""
+    _emit_binary(node, context, node.op, node.inputs[0], node.inputs[1], node.outputs[0])
+
+
+@lowering("Add", "Mul", domain=FUSED)
+def lower_fused_binary(node: Node, context: LoweringContext) -> None:
+    """Lower a fused Add or Mul with its activation."""
+    lower_binary(node, context)
+
+
+@lowering("Max", "Min", "Sum")
+def lower_variadic(node: Node, context: LoweringContext) -> None:
+    """Lower an ONNX operator of any number of operands, two by two."""
+    operator = "Add" if node.op == "Sum" else node.op
+    y, operands = node.outputs[0], list(node.inputs)
+    context.require_dtype(DType.FLOAT32, *operands)
+    if len(operands) == 1:
+        context.alias(y, operands[0])
+        return
+    if any(context.shape(name) != context.shape(y) for name in operands) and len(operands) > 2:
+        raise NotNative("more than two operands of different shapes")
+    current = operands[0]
+    for index, operand in enumerate(operands[1:], 2):
+        last = index == len(operands)
+        target = y if last else context.temporary(f"{node.name}.partial", context.shape(y))
+        _emit_binary(node, context, operator, current, operand, target)
+        current = target
