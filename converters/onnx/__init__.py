@@ -1,1 +1,5 @@
 """The ONNX importer."""
+
+from converters.onnx.importer import import_model
+
+__all__ = ["import_model"]

@@ -28,7 +28,7 @@ def unknown_dim() -> str:
 
 def _operand(dim: Dim) -> str:
     text = str(dim)
-    return text if re.fullmatch(r"\w+", text) else f"({text})"
+    return text if re.fullmatch(r"[\w.]+", text) else f"({text})"
 
 
 def add(left: Dim, right: Dim) -> Dim:
@@ -37,11 +37,37 @@ def add(left: Dim, right: Dim) -> Dim:
         return left + right
     if left == 0:
         return right
-    if right == 0:
-        return left
-    if isinstance(right, int) and right < 0:
-        return f"{_operand(left)} - {-right}"
+    if isinstance(left, int):
+        left, right = right, left
+    if isinstance(right, int):
+        stem, constant = _split_constant(str(left))
+        total = constant + right
+        if total == 0:
+            return stem
+        return f"{_operand(stem)} {'+' if total > 0 else '-'} {abs(total)}"
     return f"{_operand(left)} + {_operand(right)}"
+
+
+def _split_constant(text: str) -> tuple[str, int]:
+    """An expression that ends in ``+ n`` or ``- n`` as what stands before and n."""
+    found = re.fullmatch(r"(\(.*\)|\w+) ([+-]) (\d+)", text)
+    if not found:
+        return text, 0
+    stem = found[1]
+    if stem.startswith("(") and not _is_one_group(stem):
+        return text, 0
+    number = int(found[3])
+    return (stem[1:-1] if stem.startswith("(") else stem), number if found[2] == "+" else -number
+
+
+def _is_one_group(text: str) -> bool:
+    """Whether the first bracket closes with the last character."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return place == len(text) - 1
+    return False
 
 
 def multiply(left: Dim, right: Dim) -> Dim:
