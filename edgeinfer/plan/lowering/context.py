@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -27,10 +27,16 @@ class LoweringContext:
         constants: contents of constant tensors.
         steps: the steps so far.
         aliases: tensors that share the memory of another, whole: alias name to owner name.
+        packed_names: names of constants made by ``packed``, by (source, packing).
     """
 
     def __init__(
-        self, kernels: KernelSet, threads: int, types: dict[str, TensorType], constants: dict[str, np.ndarray]
+        self,
+        kernels: KernelSet,
+        threads: int,
+        types: dict[str, TensorType],
+        constants: dict[str, np.ndarray],
+        packed: Mapping[tuple[str, str], np.ndarray] | None = None,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
@@ -38,7 +44,8 @@ class LoweringContext:
         self.constants = constants
         self.steps: list[Step] = []
         self.aliases: dict[str, str] = {}
-        self._packed: dict[tuple[str, str], str] = {}
+        self.packed_names: dict[tuple[str, str], str] = {}
+        self._earlier = packed or {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The static shape of a tensor."""
@@ -65,11 +72,15 @@ class LoweringContext:
         return name
 
     def packed(self, source: str, packing: str, pack: Callable[[np.ndarray], np.ndarray]) -> str:
-        """A constant made from constant ``source`` by ``pack``, once for each ``packing`` (a describing key)."""
+        """A constant made from constant ``source`` by ``pack``, once for each ``packing`` (a describing key).
+
+        What an earlier plan of the model has packed is taken from there.
+        """
         key = (source, packing)
-        if key not in self._packed:
-            self._packed[key] = self.new_constant(f"{source}.{packing}", pack(self.constants[source]))
-        return self._packed[key]
+        if key not in self.packed_names:
+            array = self._earlier[key] if key in self._earlier else pack(self.constants[source])
+            self.packed_names[key] = self.new_constant(f"{source}.{packing}", array)
+        return self.packed_names[key]
 
     def new_constant(self, stem: str, array: np.ndarray) -> str:
         """A new constant tensor."""
