@@ -1,0 +1,138 @@
+"""Running a plan: its memory, its table of native steps, its host steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.abi import FIRST_BINDING, STEP
+from edgeinfer.errors import ShapeError
+from edgeinfer.graph import Node
+from edgeinfer.ops import evaluate_node
+from edgeinfer.plan.memory import aligned_block
+from edgeinfer.plan.plan import NativeStep, Plan
+from edgeinfer.plan.step import HostStep
+from edgeinfer.runtime.kernel_loader import Kernels
+from edgeinfer.runtime.workers import WorkerTeam
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long one step took: the node, its operator, the kernel (None on the host), seconds, MACs, and why host."""
+
+    node: str
+    op: str
+    kernel: str | None
+    seconds: float
+    macs: int
+    reason: str = ""
+
+
+class Executor:
+    """A plan with its memory, ready to run; it holds one run's data, so runs must not overlap.
+
+    Attributes:
+        plan: the plan.
+    """
+
+    def __init__(self, plan: Plan, kernels: Kernels, team: WorkerTeam | None) -> None:
+        self.plan = plan
+        self._team = team
+        self._arena = aligned_block(plan.arena_bytes)
+        self._params, offsets = plan.params_block()
+        addresses = kernels.load(plan.kernel_names())
+        self._table = np.zeros(len(offsets), STEP)
+        native = list(plan.native_steps())
+        self._table["kernel"] = [addresses[step.call.kernel.name] for step in native]
+        self._table["params"] = self._params.ctypes.data + np.array(offsets, np.int64)
+        count = len(plan.inputs) + len(plan.outputs)
+        self._bases = np.zeros(FIRST_BINDING + count, np.int64)
+        self._stretches = self._cut(plan.steps)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the executor holds."""
+        return self._arena.nbytes + self._params.nbytes + self._table.nbytes
+
+    def _cut(self, steps: Sequence[NativeStep | HostStep]) -> list[tuple[int, int] | HostStep]:
+        """Ranges of native steps, and the host steps between them."""
+        stretches: list[tuple[int, int] | HostStep] = []
+        first = native = 0
+        for step in steps:
+            if isinstance(step, NativeStep):
+                native += 1
+                continue
+            if native > first:
+                stretches.append((first, native))
+            stretches.append(step)
+            first = native
+        if native > first:
+            stretches.append((first, native))
+        return stretches
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Compute ``outputs`` in place from ``inputs``: contiguous arrays in the plan's order."""
+        self._bind(inputs, outputs)
+        for stretch in self._stretches:
+            if isinstance(stretch, HostStep):
+                self._run_host(stretch, inputs, outputs)
+            else:
+                self._run_native(*stretch)
+
+    def profile(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[StepTime]:
+        """Run once with a clock around every step."""
+        self._bind(inputs, outputs)
+        times, native = [], 0
+        for step in self.plan.steps:
+            start = time.perf_counter()
+            if isinstance(step, HostStep):
+                self._run_host(step, inputs, outputs)
+                seconds = time.perf_counter() - start
+                times.append(StepTime(step.node.name, step.node.op, None, seconds, 0, step.reason))
+            else:
+                self._run_native(native, native + 1)
+                native += 1
+                seconds = time.perf_counter() - start
+                call = step.call
+                times.append(StepTime(call.node, call.op, call.kernel.name, seconds, call.macs))
+        return times
+
+    def _bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        self._bases[0], self._bases[1] = self._arena.ctypes.data, self.plan.weights.data.ctypes.data
+        for index, array in enumerate((*inputs, *outputs), FIRST_BINDING):
+            self._bases[index] = array.ctypes.data
+
+    def _run_native(self, first: int, last: int) -> None:
+        assert self._team is not None
+        plan = self.plan
+        scratch = self._arena.ctypes.data + plan.activation_bytes
+        self._team.run(self._table.ctypes.data, first, last, self._bases.ctypes.data, scratch, plan.scratch_bytes)
+
+    def _run_host(self, step: HostStep, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        node = step.node
+        arrays = [self._view(name, inputs, outputs) if name else None for name in node.inputs]
+        outer = {name: self._view(name, inputs, outputs) for name in step.reads if name not in node.inputs}
+        results = evaluate_node(node, arrays, outer)
+        for name, result in zip(node.outputs, results, strict=False):
+            if name:
+                self._store(node, name, result, self._view(name, inputs, outputs))
+
+    def _store(self, node: Node, name: str, result: np.ndarray, target: np.ndarray) -> None:
+        if result.shape != target.shape:
+            raise ShapeError(f"{node}: output '{name}' was planned as {target.shape} but came out as {result.shape}")
+        np.copyto(target, result)
+
+    def _view(self, name: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The tensor's bytes as an array, wherever the plan put it."""
+        tensor = self.plan.tensors[name]
+        if tensor.base >= FIRST_BINDING:
+            block = (*inputs, *outputs)[tensor.base - FIRST_BINDING].reshape(-1).view(np.uint8)
+        else:
+            block = self._arena if tensor.base == 0 else self.plan.weights.data
+        part = block[tensor.offset : tensor.offset + tensor.nbytes]
+        return part.view(tensor.type.dtype.numpy).reshape(tensor.shape)
+
+

@@ -1,0 +1,220 @@
+"""The session: a loaded model that runs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph import DType, Graph, Shape, TensorType
+from edgeinfer.plan.plan import Plan
+from edgeinfer.plan.planner import make_plan
+from edgeinfer.plan.prepare import prepare
+from edgeinfer.plan.weights import WeightBlock
+from edgeinfer.runtime.executor import Executor, StepTime
+from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
+from edgeinfer.runtime.threads import resolve_threads
+from edgeinfer.runtime.workers import WorkerTeam
+
+# Plans are kept for this many sets of input shapes.
+RECENT_PLANS = 8
+
+Key = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: its name, dtype, and shape with integers and symbolic dimensions (None: rank unknown)."""
+
+    name: str
+    dtype: DType
+    shape: Shape | None
+
+
+class Session:
+    """A model ready to run on this machine's CPU.
+
+    New input shapes are planned by themselves, and recent plans are kept. A session may be called from many
+    threads; its runs then follow each other. Used as a context manager it ends its worker threads at the end.
+
+    Args:
+        graph: a graph, as a converter or ``read_edge`` returns it.
+        threads: number of workers, or ``"auto"``.
+        kernels: where compiled kernels come from; by default those for this machine.
+    """
+
+    def __init__(self, graph: Graph, threads: int | str = "auto", kernels: Kernels | None = None) -> None:
+        self.name = graph.name
+        self.threads = resolve_threads(threads)
+        self._kernels = kernels or host_kernels()
+        self._graph = prepare(graph)
+        self._weights = WeightBlock(self._graph.constants)
+        self._executors: OrderedDict[Key, Executor] = OrderedDict()
+        self._lock = threading.Lock()
+        self._team: WorkerTeam | None = None
+        self._closed = False
+
+    @property
+    def inputs(self) -> list[Port]:
+        """The inputs in order."""
+        return [self._port(name) for name in self._graph.inputs]
+
+    @property
+    def outputs(self) -> list[Port]:
+        """The outputs in order."""
+        return [self._port(name) for name in self._graph.outputs]
+
+    def _port(self, name: str) -> Port:
+        known = self._graph.types.get(name, TensorType(DType.FLOAT32, None))
+        return Port(name, known.dtype, known.shape)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model.
+
+        Args:
+            feeds: an array for every input.
+
+        Returns:
+            New arrays, one for each output.
+
+        Raises:
+            InputError: for an unknown or missing input, a wrong dtype, rank or size.
+            ShapeError: if the shapes do not fit together inside the model.
+        """
+        arrays = self._checked(feeds)
+        with self._lock:
+            executor = self._executor(arrays)
+            outputs = self._new_outputs(executor.plan)
+            executor.run(arrays, outputs)
+        return dict(zip(self._graph.outputs, outputs, strict=True))
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """Run with the inputs in order; returns the output, or a list if there are several."""
+        if len(arrays) != len(self._graph.inputs):
+            raise InputError(f"the model takes {len(self._graph.inputs)} inputs {self._graph.inputs}, got {len(arrays)}")
+        results = list(self.run(dict(zip(self._graph.inputs, arrays, strict=True))).values())
+        return results[0] if len(results) == 1 else results
+
+    def bind(self, arrays: Mapping[str, np.ndarray]) -> Binding:
+        """Fix the arrays of all inputs and outputs, for running again and again without any copy.
+
+        Args:
+            arrays: a C-contiguous array for every input and every output; outputs are overwritten by each run.
+
+        Raises:
+            InputError: if one is missing, unknown, of the wrong dtype or shape, or not contiguous.
+        """
+        names = [*self._graph.inputs, *self._graph.outputs]
+        unknown = [name for name in arrays if name not in names]
+        missing = [name for name in names if name not in arrays]
+        if unknown or missing:
+            raise InputError(f"bind takes exactly {names}; missing {missing}, unknown {unknown}")
+        for name in names:
+            if not arrays[name].flags.c_contiguous:
+                raise InputError(f"'{name}' is not C-contiguous; bind cannot copy: use numpy.ascontiguousarray")
+        inputs = self._checked({name: arrays[name] for name in self._graph.inputs})
+        outputs = [arrays[name] for name in self._graph.outputs]
+        with self._lock:
+            expected = self._new_outputs(self._executor(inputs).plan)
+        for name, array, wanted in zip(self._graph.outputs, outputs, expected, strict=True):
+            if array.shape != wanted.shape or array.dtype != wanted.dtype:
+                raise InputError(
+                    f"output '{name}' must be {wanted.dtype}{list(wanted.shape)}, got {array.dtype}{list(array.shape)}"
+                )
+            if not array.flags.writeable:
+                raise InputError(f"output '{name}' is read-only")
+        return Binding(self, inputs, outputs)
+
+    def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+        """The plan for given input shapes."""
+        return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights)
+
+    def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
+        """Run once and measure every step by itself."""
+        arrays = self._checked(feeds)
+        with self._lock:
+            executor = self._executor(arrays)
+            return executor.profile(arrays, self._new_outputs(executor.plan))
+
+    def close(self) -> None:
+        """End the worker threads and free the plans; the session cannot run afterwards."""
+        with self._lock:
+            self._closed = True
+            self._executors.clear()
+            if self._team is not None:
+                self._team.close()
+                self._team = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        team = getattr(self, "_team", None)
+        if team is not None:
+            team.close()
+
+    def _checked(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The inputs in order as contiguous arrays of the right dtypes; shapes are checked by planning."""
+        unknown = [name for name in feeds if name not in self._graph.inputs]
+        missing = [name for name in self._graph.inputs if name not in feeds]
+        if unknown or missing:
+            raise InputError(
+                f"the inputs are {self._graph.inputs}"
+                + (f"; missing {missing}" if missing else "")
+                + (f"; there is no {unknown}" if unknown else "")
+            )
+        arrays = []
+        for name in self._graph.inputs:
+            array, wanted = np.asarray(feeds[name]), self._graph.types[name].dtype
+            if array.dtype != wanted.numpy:
+                raise InputError(
+                    f"input '{name}' must be {wanted.value}, got {array.dtype}: convert it with .astype('{wanted.value}')"
+                )
+            arrays.append(np.ascontiguousarray(array).reshape(array.shape))
+        return arrays
+
+    def _executor(self, arrays: list[np.ndarray]) -> Executor:
+        """The executor for the shapes of the inputs, planned if it is not among the recent ones."""
+        if self._closed:
+            raise InputError("the session is closed")
+        key = tuple(array.shape for array in arrays)
+        executor = self._executors.get(key)
+        if executor is None:
+            plan = self.plan(dict(zip(self._graph.inputs, key, strict=True)))
+            if self._team is None and any(True for _ in plan.native_steps()):
+                run_tape, worker_loop = self._kernels.entry("run_tape"), self._kernels.entry("worker_loop")
+                self._team = WorkerTeam(self.threads, run_tape, worker_loop)
+            executor = self._executors[key] = Executor(plan, self._kernels, self._team)
+            if len(self._executors) > RECENT_PLANS:
+                self._executors.popitem(last=False)
+        self._executors.move_to_end(key)
+        return executor
+
+    def _new_outputs(self, plan: Plan) -> list[np.ndarray]:
+        tensors = (plan.tensors[name] for name in plan.bindings)
+        return [np.empty(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
+
+
+class Binding:
+    """A session with fixed input and output arrays; ``run`` allocates nothing."""
+
+    def __init__(self, session: Session, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._outputs = outputs
+
+    def run(self) -> None:
+        """Compute the bound outputs from what the bound inputs hold now."""
+        session = self._session
+        with session._lock:
+            session._executor(self._inputs).run(self._inputs, self._outputs)
