@@ -1,0 +1,64 @@
+# make demo | test | lint | bench: each sets up .venv with what it needs; later runs skip that by stamp files.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-output
+DEMO_STYLE ?= 3
+# Restyle only the first N frames; 0 means all.
+DEMO_FRAMES ?= 0
+
+.PHONY: help demo test lint format bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    restyle a short clip into $(DEMO)/ (a video and a contact sheet of styles)'
+	@echo 'make test    run the tests'
+	@echo 'make lint    check format, style, types and the layers of imports'
+	@echo 'make format  format the code'
+	@echo 'make bench   measure against ONNX Runtime and OpenVINO'
+	@echo 'make clean   remove .venv and everything generated'
+
+demo: $(VENV)/.stamp-demo
+	@mkdir -p $(DEMO)
+	$(BIN)/edgeinfer stylize models/demo/clip.mp4 -o $(DEMO)/restyled.mp4 --style $(DEMO_STYLE) --frames $(DEMO_FRAMES)
+	$(BIN)/edgeinfer stylize models/demo/clip.mp4 -o $(DEMO)/styles.png --contact-sheet
+	@echo 'Look at $(DEMO)/restyled.mp4 and $(DEMO)/styles.png'
+
+test: $(VENV)/.stamp-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.stamp-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.stamp-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.compare
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.stamp-demo: EXTRAS := jit,video
+$(VENV)/.stamp-test: EXTRAS := test
+$(VENV)/.stamp-bench: EXTRAS := jit,convert,bench
+
+$(VENV)/.stamp-%: pyproject.toml | $(BIN)/python
+	@echo 'Installing edgeinfer[$(EXTRAS)] into $(VENV) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo 'Python is missing: install python3, 3.10 or newer.' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "edgeinfer needs Python 3.10 or newer, $(PYTHON) is $$($(PYTHON) -V); choose one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "The venv module of $(PYTHON) is missing: on Debian or Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	@echo 'Making a virtual environment in $(VENV) …'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
