@@ -163,7 +163,10 @@ def read_container(buffer: memoryview) -> tuple[dict[str, tuple[str, np.ndarray]
             raise FormatError(f"tensor '{name}' starts at {start}, which {dtype} cannot be read from")
         tensors[name] = (dtype, np.frombuffer(data[start:end], DTYPES[dtype]).reshape(shape))
     _check_spans(spans, len(data))
-    return {name: item for name, item in tensors.items() if not name.startswith("__padding_")}, metadata
+    padding = [name for name, (dtype, _) in tensors.items() if name.startswith("__padding_") and dtype == "U8"]
+    if padding != [PADDING.format(number) for number in range(len(padding))]:
+        raise FormatError(f"the padding tensors are not numbered in order: {padding[:3]}")
+    return {name: item for name, item in tensors.items() if name not in padding}, metadata
 
 
 def _check_spans(spans: list[tuple[int, int, str]], size: int) -> None:

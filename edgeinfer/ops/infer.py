@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edgeinfer.errors import EdgeInferError
@@ -11,7 +13,9 @@ from edgeinfer.ops.registry import Inference
 
 # Contents are followed through the graph only for small tensors: shapes, axes, sizes.
 FOLDED_ELEMENTS = 4096
-_NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+# Results may be somewhat larger; this bounds what ConstantOfShape, Expand, Tile or Range make of a few numbers.
+RESULT_ELEMENTS = 1 << 18
+NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
 
 def known_output(node: Node, inference: Inference) -> list[np.ndarray] | None:
@@ -25,11 +29,19 @@ def known_output(node: Node, inference: Inference) -> list[np.ndarray] | None:
             return None
         return evaluate_node(node, [np.broadcast_to(np.int8(0), shape)])  # type: ignore[arg-type]
     present = [index for index, name in enumerate(node.inputs) if name]
-    if node.op in _NEVER_FOLDED or any(index not in inference.constants for index in present):
+    if node.op in NEVER_FOLDED or any(index not in inference.constants for index in present):
         return None
     if sum(inference.constants[index].size for index in present) > FOLDED_ELEMENTS:
         return None
+    if _result_elements(node, inference) > RESULT_ELEMENTS:
+        return None
     return evaluate_node(node, [inference.constants.get(index) for index in range(len(node.inputs))])
+
+
+def _result_elements(node: Node, inference: Inference) -> int:
+    """Elements of a node's outputs as far as their shapes are known."""
+    shapes = [value_type.shape for value_type in require_operator(node).infer(inference)]
+    return sum(math.prod(int(dim) for dim in shape) for shape in shapes if shape is not None and is_static(shape))
 
 
 def infer_types(

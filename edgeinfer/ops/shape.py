@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -187,7 +188,17 @@ def constant_of_shape(target: np.ndarray, *, value: np.ndarray | None = None) ->
     return np.full(tuple(int(v) for v in target), fill.ravel()[0], fill.dtype)
 
 
-@operator("Range", lambda inference: [TensorType(inference.dtype(0), _unknown(1))])
+def _infer_range(inference: Inference) -> list[TensorType]:
+    start, limit, delta = (inference.constant(index) for index in range(3))
+    if start is None or limit is None or delta is None:
+        return [TensorType(inference.dtype(0), _unknown(1))]
+    if not delta.item():
+        raise inference.error("a step of 0")
+    count = math.ceil((limit.item() - start.item()) / delta.item())
+    return [TensorType(inference.dtype(0), (max(count, 0),))]
+
+
+@operator("Range", _infer_range)
 def range_(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
     """Numbers from start to before limit in steps of delta."""
     return np.arange(start.item(), limit.item(), delta.item()).astype(start.dtype)
