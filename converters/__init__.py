@@ -1,29 +1,30 @@
-"""Converters from the formats of other frameworks to edgeinfer's graph."""
+"""Converters from the formats of other frameworks: each folder turns one format into a graph."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from edgeinfer.graph import Graph
 from edgeinfer.passes import DEFAULT_PASSES, PassReport, run_passes
 
-if TYPE_CHECKING:
-    import onnx
+__all__ = ["convert"]
 
 
-def convert(model: str | Path | onnx.ModelProto) -> tuple[Graph, PassReport]:
-    """Import an ONNX model and optimise its graph.
+def convert(model: Any, *, check: bool = False) -> tuple[Graph, PassReport]:
+    """Convert an ONNX model to an optimised graph.
 
     Args:
-        model: path of an ``.onnx`` file, or a model in memory.
+        model: path of an ``.onnx`` file, or an ``onnx.ModelProto``.
+        check: verify the graph after each pass.
 
     Returns:
-        The graph, and a report of what was fused and what was not.
+        The graph, and a report of what was fused, and why other fusions did not apply.
 
     Raises:
-        ConversionError: if the model cannot be read or uses what edgeinfer does not know.
+        ConversionError: if this is no ONNX model, is damaged, or is too old.
+        UnsupportedOperatorError: listing every operator and attribute that edgeinfer does not know.
     """
+    # Imported here so that the package can be asked for its folders without onnx.
     from converters.onnx import import_model
 
-    return run_passes(import_model(model), DEFAULT_PASSES)
+    return run_passes(import_model(model), DEFAULT_PASSES, check)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,8 +19,8 @@ RESULT_ELEMENTS = 1 << 18
 NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
 
-def known_output(node: Node, inference: Inference) -> list[np.ndarray] | None:
-    """The outputs of a node if they follow from what is known of its inputs, else None.
+def known_output(node: Node, inference: Inference, inferred: Sequence[TensorType]) -> list[np.ndarray] | None:
+    """The outputs of a node if they follow from what is known of its inputs and are small, else None.
 
     True for nodes whose inputs all have known, small contents, and for ``Shape`` and ``Size`` of static shapes.
     """
@@ -33,15 +34,10 @@ def known_output(node: Node, inference: Inference) -> list[np.ndarray] | None:
         return None
     if sum(inference.constants[index].size for index in present) > FOLDED_ELEMENTS:
         return None
-    if _result_elements(node, inference) > RESULT_ELEMENTS:
+    shapes = [value_type.shape for value_type in inferred]
+    if any(is_static(shape) and math.prod(map(int, shape or ())) > RESULT_ELEMENTS for shape in shapes):
         return None
     return evaluate_node(node, [inference.constants.get(index) for index in range(len(node.inputs))])
-
-
-def _result_elements(node: Node, inference: Inference) -> int:
-    """Elements of a node's outputs as far as their shapes are known."""
-    shapes = [value_type.shape for value_type in require_operator(node).infer(inference)]
-    return sum(math.prod(int(dim) for dim in shape) for shape in shapes if shape is not None and is_static(shape))
 
 
 def infer_types(
@@ -69,11 +65,6 @@ def infer_types(
             [types.get(name) if name else None for name in node.inputs],
             {index: known[name] for index, name in enumerate(node.inputs) if name in known},
         )
-        outputs = known_output(node, inference)
-        if outputs is not None and not any(isinstance(item, list) for item in outputs):
-            for name, array in zip(node.outputs, outputs, strict=False):
-                if name:
-                    known[name] = array
         try:
             inferred = require_operator(node).infer(inference)
         except EdgeInferError:
@@ -81,6 +72,11 @@ def infer_types(
         except (TypeError, ValueError, IndexError) as error:
             shown = ", ".join(str(item) for item in inference.inputs)
             raise inference.error(f"cannot take inputs ({shown}): {error}") from error
+        outputs = known_output(node, inference, inferred)
+        if outputs is not None and not any(isinstance(item, list) for item in outputs):
+            for name, array in zip(node.outputs, outputs, strict=False):
+                if name:
+                    known[name] = array
         for name, value_type in zip(node.outputs, inferred, strict=False):
             if name:
                 array = known.get(name)
