@@ -1,3 +1,70 @@
-"""edgeinfer: a small, fast neural-network runtime for CPUs."""
+"""edgeinfer: a small, fast neural-network runtime for CPUs.
+
+``load`` gives a session that runs a model, ``convert`` turns an ONNX model into a graph, ``graph.save`` writes
+it as an ``.edge`` file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeinfer.graph import Graph
+    from edgeinfer.runtime.session import Session
 
 __version__ = "0.1.0"
+
+# Public names by the module that defines them, imported when they are first asked for.
+_LAZY = {
+    "DType": "edgeinfer.graph",
+    "EdgeInferError": "edgeinfer.errors",
+    "Graph": "edgeinfer.graph",
+    "Session": "edgeinfer.runtime.session",
+}
+
+__all__ = ["DType", "EdgeInferError", "Graph", "Session", "convert", "load"]
+
+
+def load(path: str | Path, threads: int | str = "auto") -> Session:
+    """Load a model for running on this machine.
+
+    Args:
+        path: an ``.edge`` file, or an ``.onnx`` file, which is converted first (needs the extra ``convert``).
+        threads: number of threads, or ``"auto"`` for as many as the process may use.
+
+    Raises:
+        FormatError: if the file is missing or damaged.
+        ConversionError: if an ONNX file cannot be converted.
+        KernelError: if there are no kernels for this machine and no compiler.
+    """
+    from edgeinfer.format import read_edge
+    from edgeinfer.runtime.session import Session
+
+    graph = convert(path) if str(path).endswith(".onnx") else read_edge(path)
+    return Session(graph, threads=threads)
+
+
+def convert(model: Any) -> Graph:
+    """Convert an ONNX model (a path or a ``ModelProto``) to an optimised graph; needs the extra ``convert``.
+
+    Raises:
+        ConversionError: if the model cannot be read, or uses operators that edgeinfer does not know.
+    """
+    from edgeinfer.errors import ConversionError
+
+    try:
+        # The converters lie above the runtime, which must work without them.
+        converters = importlib.import_module("converters")
+        importlib.import_module("onnx")
+    except ModuleNotFoundError as error:
+        raise ConversionError(f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'") from error
+    graph: Graph = converters.convert(model)[0]
+    return graph
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'edgeinfer' has no attribute '{name}'")

@@ -8,7 +8,9 @@ is an input of the graph, a constant, or an output of exactly one node (static s
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,11 @@ class Graph:
         for node in self.nodes:
             names.update(node.outputs)
         return names
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph as an ``.edge`` file; see ``edgeinfer.format.write_edge``."""
+        # The format knows graphs, not the other way round: found by name, so that the arrow keeps its direction.
+        importlib.import_module("edgeinfer.format").write_edge(self, path)
 
     def copy(self) -> Graph:
         """A copy whose lists and dictionaries may be changed freely; constant arrays are shared."""

@@ -1,0 +1,79 @@
+"""``edgeinfer convert``: an ONNX model becomes an ``.edge`` file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.cli.arguments import add_shapes, example_text
+from edgeinfer.errors import ConversionError
+from edgeinfer.format import write_edge
+from edgeinfer.passes import run_passes
+from edgeinfer.passes.store_float16 import StoreWeightsAsFloat16
+from edgeinfer.tools.inspect import parse_shapes
+from edgeinfer.tools.text import bytes_text, print_table
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="convert an ONNX model to an .edge file",
+        description="Convert an ONNX model, fuse its operators, compare it with the original, and write it.",
+        epilog=example_text(
+            "edgeinfer convert model.onnx -o model.edge",
+            "edgeinfer convert model.onnx -o small.edge --float16 --explain",
+            "edgeinfer convert model.onnx -o model.edge --input image=photo.png",
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="the ONNX file")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .edge file to write")
+    parser.add_argument("--float16", action="store_true", help="store weights in half precision: half the size")
+    parser.add_argument("--explain", action="store_true", help="say why fusions did not apply")
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", help="compare on this input (.npy or picture)")  # fmt: skip
+    parser.add_argument("--no-check", action="store_true", help="do not compare with the original")
+    add_shapes(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert; returns 1 if the outputs differ by more than is explained by rounding."""
+    try:
+        converters = importlib.import_module("converters")
+        importlib.import_module("onnx")
+    except ModuleNotFoundError as error:
+        raise ConversionError(f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'") from error
+    graph, report = converters.convert(arguments.model)
+    if arguments.float16:
+        graph, _ = run_passes(graph, [StoreWeightsAsFloat16()])
+    operators = sorted({*report.before, *report.after})
+    print_table(
+        f"operators of {arguments.model.name}",
+        ["operator", "before", "after"],
+        [[name, report.before.get(name, 0), report.after.get(name, 0)] for name in operators]
+        + [["all", sum(report.before.values()), sum(report.after.values())]],
+    )
+    print_table("what was done", ["pass", "times"], list(report.counts.items()))
+    if arguments.explain:
+        rows = [[refusal.rule, refusal.node, refusal.reason] for refusal in report.refusals]
+        print_table("what was not fused", ["pass", "node", "reason"], rows or [["", "", "nothing was refused"]])
+    write_edge(graph, arguments.output)
+    before, after = arguments.model.stat().st_size, arguments.output.stat().st_size
+    print(f"wrote {arguments.output}: {bytes_text(after)} (the ONNX file has {bytes_text(before)})")
+    if arguments.no_check:
+        return 0
+    check = importlib.import_module("edgeinfer.tools.convert_check")
+    result = check.compare(arguments.model, arguments.output, arguments.input, parse_shapes(arguments.shape))
+    limit = 2e-2 if arguments.float16 else 1e-3
+    print_table(
+        f"compared with {result.oracle} on {result.inputs}",
+        ["output", "largest difference", "relative to its range"],
+        [[name, f"{absolute:.2e}", f"{relative:.2e}"] for name, absolute, relative in result.rows],
+    )
+    worst = max(relative for _, _, relative in result.rows)
+    if worst > limit:
+        print(f"warning: the converted model differs by {worst:.1e} of the output's range (expected below {limit:.0e})")
+        return 1
+    return 0

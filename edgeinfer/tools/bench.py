@@ -1,0 +1,100 @@
+"""Timing one model: load, plan, first run, then many."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edgeinfer
+from edgeinfer.runtime.executor import StepTime
+from edgeinfer.runtime.session import Port, Session
+from edgeinfer.tools.inspect import default_shapes
+
+
+def random_inputs(ports: Sequence[Port], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Uniform random inputs, always the same: 0..1 for floats, 0 or 1 for integers."""
+    generator = np.random.default_rng(0)
+    feeds = {}
+    for port in ports:
+        dtype, shape = port.dtype.numpy, shapes[port.name]
+        if dtype.kind == "f":
+            feeds[port.name] = generator.random(shape).astype(dtype)
+        else:
+            feeds[port.name] = generator.integers(0, 2, shape).astype(dtype)
+    return feeds
+
+
+def bench(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], threads: int | str, runs: int, profile: bool
+) -> dict[str, Any]:
+    """Measure a model; times are in milliseconds, as plain JSON values.
+
+    Args:
+        path: the model's file.
+        shapes: input shapes; those left out are chosen.
+        threads: number of threads or ``"auto"``.
+        runs: timed runs after the first.
+        profile: also measure every step by itself, the median of several runs.
+    """
+    start = time.perf_counter()
+    session = edgeinfer.load(path, threads)
+    loaded = time.perf_counter()
+    with session:
+        chosen = default_shapes(session.inputs, shapes)
+        feeds = random_inputs(session.inputs, chosen)
+        planning = time.perf_counter()
+        plan = session.plan(chosen)
+        planned = time.perf_counter()
+        session.run(feeds)
+        first = time.perf_counter()
+        times = []
+        for _ in range(runs):
+            before = time.perf_counter()
+            session.run(feeds)
+            times.append(time.perf_counter() - before)
+        steps = _profile(session, feeds) if profile else None
+        threads = session.threads
+    median = float(np.median(times))
+    return {
+        "model": str(path),
+        "shapes": {name: list(shape) for name, shape in chosen.items()},
+        "threads": threads,
+        "level": plan.level,
+        "load_ms": (loaded - start) * 1e3,
+        "plan_ms": (planned - planning) * 1e3,
+        "first_ms": (first - planned) * 1e3,
+        "median_ms": median * 1e3,
+        "p95_ms": float(np.percentile(times, 95)) * 1e3,
+        "min_ms": min(times) * 1e3,
+        "gmac_per_s": plan.macs / median / 1e9,
+        "macs": plan.macs,
+        "arena_bytes": plan.arena_bytes,
+        "weight_bytes": int(plan.weights.data.nbytes),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "host_steps": len(plan.host_steps()),
+        "steps": steps,
+    }
+
+
+def _profile(session: Session, feeds: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    runs: list[list[StepTime]] = [session.profile(feeds) for _ in range(5)]
+    steps = []
+    for same in zip(*runs, strict=True):
+        seconds = float(np.median([step.seconds for step in same]))
+        step = same[0]
+        steps.append(
+            {
+                "node": step.node,
+                "op": step.op,
+                "kernel": step.kernel,
+                "ms": seconds * 1e3,
+                "gmac_per_s": step.macs / seconds / 1e9,
+                "reason": step.reason,
+            }
+        )
+    return steps

@@ -1,0 +1,76 @@
+"""Comparing a converted model with its original."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import edgeinfer
+from edgeinfer.errors import InputError
+from edgeinfer.ops import run_graph
+from edgeinfer.runtime.session import Session
+from edgeinfer.tools.bench import random_inputs
+from edgeinfer.tools.images import read_input
+from edgeinfer.tools.inspect import default_shapes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of all outputs: (name, largest difference, relative to the range of the original's output)."""
+
+    oracle: str
+    inputs: str
+    rows: list[tuple[str, float, float]]
+
+
+def gather_inputs(session: Session, texts: list[str]) -> dict[str, np.ndarray]:
+    """Arrays from texts such as ``image=photo.png``.
+
+    Raises:
+        InputError: if a text is not of this form or names no input.
+    """
+    ports = {port.name: port for port in session.inputs}
+    feeds = {}
+    for text in texts:
+        name, separator, file = text.partition("=")
+        if not separator:
+            raise InputError(f"'{text}' is not an input: write NAME=FILE")
+        if name not in ports:
+            raise InputError(f"there is no input '{name}'; the inputs are {list(ports)}")
+        feeds[name] = read_input(ports[name], Path(file))
+    return feeds
+
+
+def compare(original: Path, converted: Path, texts: list[str], shapes: Mapping[str, tuple[int, ...]]) -> Comparison:
+    """Run both models on given inputs, random where none are given.
+
+    The original runs by ONNX Runtime if it is installed, else by the NumPy references of the unfused graph.
+    """
+    with edgeinfer.load(converted) as session:
+        feeds = gather_inputs(session, texts)
+        given = {name: array.shape for name, array in feeds.items()}
+        chosen = default_shapes(session.inputs, {**shapes, **given})
+        feeds = {**random_inputs(session.inputs, chosen), **feeds}
+        results = session.run(feeds)
+    oracle, expected = _original(original, feeds, list(results))
+    rows = []
+    for name, result in results.items():
+        difference = np.abs(result.astype(np.float64) - expected[name].astype(np.float64))
+        largest = float(difference.max()) if difference.size else 0.0
+        extent = float(np.ptp(expected[name].astype(np.float64))) if difference.size else 1.0
+        rows.append((name, largest, largest / max(extent, 1e-12)))
+    return Comparison(oracle, "given inputs" if texts else "random inputs", rows)
+
+
+def _original(path: Path, feeds: Mapping[str, np.ndarray], outputs: list[str]) -> tuple[str, dict[str, np.ndarray]]:
+    if importlib.util.find_spec("onnxruntime"):
+        runtime = importlib.import_module("onnxruntime")
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return "ONNX Runtime", dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+    graph = importlib.import_module("converters.onnx").import_model(path)
+    return "the NumPy references", run_graph(graph, feeds)
