@@ -12,9 +12,15 @@ from edgeinfer.passes.patch import Patch
 
 
 class FuseActivation(Rule):
-    """``Conv | ConvTranspose | InstanceNormalization | MatMul | Add → activation`` ⇒ one fused operator."""
+    """An activation goes into the operator that computes its argument.
 
-    anchors = frozenset({"Conv", "ConvTranspose", "InstanceNormalization", "MatMul", "Add"})
+    Before: ``y = Relu(Conv | ConvTranspose | InstanceNormalization | MatMul | Add | Mul (…))``
+    After:  ``y = edgeinfer.Conv | … (…) {activation="Relu"}``
+
+    ``activation_of`` tells which activations fused operators know.
+    """
+
+    anchors = frozenset({"Conv", "ConvTranspose", "InstanceNormalization", "MatMul", "Add", "Mul"})
 
     def match(self, view: GraphView, node: Node) -> Patch | str | None:
         """Match an operator without activation whose only reader is one."""
@@ -33,7 +39,7 @@ class FuseActivation(Rule):
             attributes = fused_transpose_attributes(view, node)
         if isinstance(attributes, str):
             return attributes
-        if node.op == "Add" and node.domain == ONNX:
+        if node.op in ("Add", "Mul") and node.domain == ONNX:
             known = view.graph.types.get(node.outputs[0])
             if known is None or not known.dtype.is_float:
                 return None

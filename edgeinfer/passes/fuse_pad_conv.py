@@ -12,7 +12,11 @@ from edgeinfer.passes.patterns import is_op, only_read_by, scalar
 
 
 class FusePadConv(Rule):
-    """``Pad(x) → Conv`` ⇒ ``edgeinfer.Conv`` with ``pads`` and ``pad_mode``."""
+    """Padding with zeros, by reflection or of the edge goes into the convolution that alone reads it.
+
+    Before: ``y = Conv(Pad(x, [0, 0, 1, 1, 0, 0, 1, 1], mode="reflect"), weight)``
+    After:  ``y = edgeinfer.Conv(x, weight) {pads=[1, 1, 1, 1], pad_mode="reflect"}``
+    """
 
     anchors = frozenset({"Conv"})
 

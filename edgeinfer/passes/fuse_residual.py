@@ -12,7 +12,11 @@ from edgeinfer.passes.patterns import only_read_by
 
 
 class FuseResidual(Rule):
-    """``Conv | InstanceNormalization → Add(other)`` ⇒ one fused operator with ``other`` as its residual."""
+    """A value added to an operator's result becomes the operator's residual (He et al. 2015).
+
+    Before: ``y = Conv | InstanceNormalization (x, weight, bias) + other``
+    After:  ``y = edgeinfer.Conv | edgeinfer.InstanceNormalization (x, weight, bias, other)``
+    """
 
     anchors = frozenset({"Add"})
 

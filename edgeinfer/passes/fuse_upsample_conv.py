@@ -13,7 +13,13 @@ from edgeinfer.passes.patterns import is_op, only_read_by
 
 
 class FuseUpsampleConv(Rule):
-    """``Resize(x, nearest, whole factors) → Conv`` ⇒ ``edgeinfer.Conv`` with ``upsample``."""
+    """Repetition of pixels goes into the convolution that alone reads it.
+
+    Before: ``y = Conv(Resize(x, scales=[1, 1, 2, 2], mode="nearest"), weight)``
+    After:  ``y = edgeinfer.Conv(x, weight) {upsample=[2, 2]}``
+
+    The convolution may pad what was repeated.
+    """
 
     anchors = frozenset({"Conv"})
 

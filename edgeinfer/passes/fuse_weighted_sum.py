@@ -11,9 +11,10 @@ from edgeinfer.passes.patterns import axes_of, is_op, only_read_by
 
 
 class FuseWeightedSum(Rule):
-    """A weighted sum of rows spelled out → a matrix product.
+    """A weighted sum of rows spelled out becomes a matrix product.
 
-    ``ReduceSum(Mul(Unsqueeze(w), rows), axes=[0])`` with w [N], rows [N, C]  ⇒  ``MatMul(w as [1, N], rows)`` as [C]
+    Before: ``y = ReduceSum(Unsqueeze(w, 1) * rows, axes=[0])`` with w [N] and constant rows [N, C]
+    After:  ``y = Reshape(MatMul(Reshape(w, [1, N]), rows), [C])``
     """
 
     anchors = frozenset({"ReduceSum"})

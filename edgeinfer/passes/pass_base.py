@@ -19,7 +19,7 @@ MAX_SWEEPS = 200
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a rule did not rewrite a node where its pattern began."""
+    """Why a rule did not rewrite a node where its pattern began; or a pass a constant, then ``node`` is its name."""
 
     rule: str
     node: str

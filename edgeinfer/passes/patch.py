@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,38 +79,36 @@ def apply_patches(graph: Graph, patches: Sequence[Patch]) -> Graph:
 
 
 class _FreshNames:
-    """The names taken in a graph without some of its nodes; gives patches names that are free."""
+    """The names taken in a graph; gives what patches add to it names that are free."""
 
-    def __init__(self, graph: Graph, removed: Iterable[int]) -> None:
-        gone = set(removed)
-        kept = [node for node in graph.nodes if id(node) not in gone]
-        self._values = {*graph.inputs, *graph.constants, *(name for node in kept for name in node.outputs)}
-        self._read = {*graph.outputs, *(name for node in graph.nodes for name in node.outputs)}
-        self._nodes = {node.name for node in kept}
+    def __init__(self, graph: Graph, removed: set[int]) -> None:
+        made = (name for node in graph.nodes for name in node.outputs)
+        self._values = {*graph.inputs, *graph.constants, *graph.outputs, *made}
+        self._nodes = {node.name for node in graph.nodes if id(node) not in removed}
 
     def renamed(self, patch: Patch) -> Patch:
         """The patch with its new values and nodes under names that are free."""
         replaced = {name for node in patch.remove for name in node.outputs if name}
         new = [*patch.constants, *(name for node in patch.insert for name in node.outputs if name)]
-        values = {name: name if name in replaced else self._free_value(name) for name in new}
-        self._values.update(values.values())
-        insert = []
-        for node in patch.insert:
-            inputs = [values.get(name, name) for name in node.inputs]
-            outputs = [values.get(name, name) for name in node.outputs]
-            name = _free(node.name, self._nodes)
-            self._nodes.add(name)
-            insert.append(dataclasses.replace(node, inputs=inputs, outputs=outputs, name=name))
+        values = {name: name if name in replaced else _take(name, self._values) for name in new}
+        insert = [
+            dataclasses.replace(
+                node,
+                inputs=[values.get(name, name) for name in node.inputs],
+                outputs=[values.get(name, name) for name in node.outputs],
+                name=_take(node.name, self._nodes),
+            )
+            for node in patch.insert
+        ]
         constants = {values[name]: array for name, array in patch.constants.items()}
         return Patch(patch.remove, insert, constants, patch.renames)
 
-    def _free_value(self, name: str) -> str:
-        return _free(name, self._values | self._read if name in self._read else self._values)
 
-
-def _free(name: str, taken: set[str]) -> str:
+def _take(name: str, taken: set[str]) -> str:
+    """A free name, which is taken from now on."""
     candidate, number = name, 1
     while candidate in taken:
         candidate = f"{name}_{number}"
         number += 1
+    taken.add(candidate)
     return candidate

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from edgeinfer.graph import ONNX, GraphView, Node
+from edgeinfer.graph import ONNX, DType, GraphView, Node
 
 
 def is_op(node: Node | None, *operators: str, domain: str = ONNX) -> bool:
     """Whether a node is one of some operators of a domain."""
     return node is not None and node.domain == domain and node.op in operators
+
+
+def made_by(view: GraphView, name: str, *operators: str) -> Node | None:
+    """The node that makes a value if it is one of some ONNX operators."""
+    producer = view.producer(name)
+    return producer if is_op(producer, *operators) else None
+
+
+def is_real(view: GraphView, name: str) -> bool:
+    """Whether a value holds float32 or float16 numbers: on integers, arithmetic rounds and wraps otherwise."""
+    known = view.graph.types.get(name)
+    return known is not None and known.dtype in (DType.FLOAT32, DType.FLOAT16)
 
 
 def scalar(view: GraphView, name: str) -> float | None:
@@ -24,6 +38,44 @@ def is_scalar(view: GraphView, name: str, value: float) -> bool:
     """Whether a value is a constant with one element of this value (to float32 accuracy)."""
     found = scalar(view, name)
     return found is not None and abs(found - value) <= 1e-6 * max(1.0, abs(value))
+
+
+def operands(node: Node) -> Iterator[tuple[str, str]]:
+    """The two operands of a commutative node, in both orders."""
+    first, second = node.inputs
+    yield first, second
+    yield second, first
+
+
+def scalar_operand(view: GraphView, node: Node | None, operator: str) -> tuple[str, float] | None:
+    """The operand and the number of a commutative node ``x + 3`` or ``3 + x`` of an operator."""
+    if node is None or not is_op(node, operator) or len(node.inputs) != 2:
+        return None
+    for name, other in operands(node):
+        value = scalar(view, other)
+        if value is not None and name not in view.graph.constants and _keeps_rank(view, name, other):
+            return name, value
+    return None
+
+
+def _keeps_rank(view: GraphView, name: str, constant: str) -> bool:
+    """Whether a constant with one element broadcasts with a value without adding axes to it."""
+    known = view.graph.types.get(name)
+    rank = known.rank if known is not None else None
+    return view.graph.constants[constant].ndim <= (1 if rank is None else rank)
+
+
+def scaled_operand(view: GraphView, node: Node | None) -> tuple[str, float] | None:
+    """The operand and the factor of a node ``x * a``, ``a * x`` or ``x / (1 / a)``."""
+    if node is not None and is_op(node, "Div"):
+        divisor = scalar(view, node.inputs[1])
+        return (node.inputs[0], 1.0 / divisor) if divisor and _keeps_rank(view, *node.inputs) else None
+    return scalar_operand(view, node, "Mul")
+
+
+def is_close(value: float, expected: float, tolerance: float = 1e-4) -> bool:
+    """Whether a number read from a model is an expected one, written with some digits."""
+    return abs(value - expected) <= tolerance * abs(expected)
 
 
 def other_input(node: Node, name: str) -> str | None:
@@ -56,9 +108,9 @@ def axes_of(view: GraphView, node: Node) -> list[int] | None:
 def per_channel(view: GraphView, name: str, rank: int, channels: int) -> np.ndarray | None:
     """A constant that broadcasts over a picture [N, C, …] as one value a channel, as an array [C]."""
     array = view.graph.constants.get(name)
-    if array is None:
+    if array is None or array.ndim > rank:
         return None
     shape = (1,) * (rank - array.ndim) + array.shape
-    if len(shape) != rank or any(dim != 1 for axis, dim in enumerate(shape) if axis != 1):
+    if any(dim != 1 for axis, dim in enumerate(shape) if axis != 1) or shape[1] not in (1, channels):
         return None
-    return np.broadcast_to(array.reshape(shape)[0].ravel(), (channels,)).copy() if shape[1] in (1, channels) else None
+    return np.broadcast_to(array.reshape(shape)[0].ravel(), (channels,)).copy()

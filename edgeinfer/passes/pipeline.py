@@ -64,6 +64,6 @@ def run_passes(graph: Graph, passes: Sequence[Pass], check: bool = False) -> tup
             except GraphError as error:
                 raise GraphError(f"after {step.name}: {error}") from error
     report.after = count_operators(graph)
-    remaining = {node.name for node in graph.nodes}
+    remaining = {node.name for node in graph.nodes} | graph.constants.keys()
     report.refusals = [refusal for refusal in refusals.values() if refusal.node in remaining]
     return graph, report

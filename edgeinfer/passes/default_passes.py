@@ -1,0 +1,67 @@
+"""The pipeline of passes that conversion runs."""
+
+from __future__ import annotations
+
+from edgeinfer.passes.fold_constants import FoldConstants
+from edgeinfer.passes.fuse_activation import FuseActivation
+from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
+from edgeinfer.passes.fuse_batch_normalization import FuseBatchNormalization
+from edgeinfer.passes.fuse_conv_affine import FuseConvAffine
+from edgeinfer.passes.fuse_depth_to_space import FuseDepthToSpace
+from edgeinfer.passes.fuse_gelu import FuseGelu
+from edgeinfer.passes.fuse_group_normalization import FuseGroupNormalization
+from edgeinfer.passes.fuse_hard_sigmoid import FuseHardSigmoid
+from edgeinfer.passes.fuse_hard_swish import FuseHardSwish
+from edgeinfer.passes.fuse_instance_normalization import FuseInstanceNormalization
+from edgeinfer.passes.fuse_layer_normalization import FuseLayerNormalization
+from edgeinfer.passes.fuse_matmul_bias import FuseMatMulBias
+from edgeinfer.passes.fuse_pad_conv import FusePadConv
+from edgeinfer.passes.fuse_residual import FuseResidual
+from edgeinfer.passes.fuse_silu import FuseSilu
+from edgeinfer.passes.fuse_upsample_conv import FuseUpsampleConv
+from edgeinfer.passes.fuse_weighted_sum import FuseWeightedSum
+from edgeinfer.passes.merge_common_subexpressions import MergeCommonSubexpressions
+from edgeinfer.passes.merge_reshapes import MergeReshapes
+from edgeinfer.passes.merge_transposes import MergeTransposes
+from edgeinfer.passes.pass_base import Pass
+from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
+from edgeinfer.passes.remove_identity import RemoveIdentity
+from edgeinfer.passes.replace_gemm import ReplaceGemm
+from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
+
+_TIDY: list[Pass] = [
+    FoldConstants(),
+    RemoveDeadNodes(),
+    RemoveIdentity(),
+    MergeTransposes(),
+    MergeReshapes(),
+    MergeCommonSubexpressions(),
+    RemoveDeadNodes(),
+]
+
+# Operators that exporters spelled out come first, then arithmetic that goes into weights, while convolutions are
+# still followed by it; activations last, for nothing can be folded behind one.
+DEFAULT_PASSES: list[Pass] = [
+    *_TIDY,
+    FuseWeightedSum(),
+    FuseLayerNormalization(),
+    FuseInstanceNormalization(),
+    FuseGroupNormalization(),
+    FuseDepthToSpace(),
+    ReplaceReduceMean(),
+    FuseGelu(),
+    FuseHardSigmoid(),
+    FuseHardSwish(),
+    FuseSilu(),
+    RemoveDeadNodes(),
+    ReplaceGemm(),
+    FuseMatMulBias(),
+    FuseBatchNormalization(),
+    FuseConvAffine(),
+    FusePadConv(),
+    FuseUpsampleConv(),
+    FuseAffineConv(),
+    FuseResidual(),
+    FuseActivation(),
+    *_TIDY,
+]
