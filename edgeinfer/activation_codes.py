@@ -38,3 +38,14 @@ UNARY_CODES = {
 
 # Value of the binary kernel's field `operator`.
 BINARY_CODES = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4, "Max": 5, "Min": 6, "PRelu": 7}
+
+# Value of the reduction kernel's field `operator`.
+REDUCTION_CODES = {
+    "ReduceSum": 1,
+    "ReduceMean": 2,
+    "ReduceMax": 3,
+    "ReduceMin": 4,
+    "ReduceL1": 5,
+    "ReduceL2": 6,
+    "ReduceSumSquare": 7,
+}

@@ -120,7 +120,7 @@ class _Relayout:
         """Rewrite an operator on pictures."""
         if node.op not in _SPATIAL or node.domain not in (ONNX, FUSED) or self._rank(node.inputs[0]) != 4:
             return False
-        if any(node.outputs[1:]):
+        if any(node.outputs[1:]) or node.attributes.get("layout") == "NHWC":
             return False
         attributes = dict(node.attributes)
         if node.op in ("Conv", "ConvTranspose"):

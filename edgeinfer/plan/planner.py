@@ -117,10 +117,12 @@ def _bind_outputs(static: Graph, context: LoweringContext) -> list[str]:
 
 def _copy(node: Node, static: Graph, context: LoweringContext) -> None:
     function = find_lowering(node.key)
-    if function is None or not context.kernels.rows:
-        context.steps.append(_host_step(node, "an output that is an input, a constant or another output is copied"))
-        return
-    function(node, context)
+    try:
+        if function is None or not context.kernels.rows:
+            raise NotNative("an output that is an input, a constant or another output is copied")
+        function(node, context)
+    except NotNative as reason:
+        context.steps.append(_host_step(node, str(reason)))
 
 
 class _Layout:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-from edgeinfer.graph import DType, Graph, TensorType
-from edgeinfer.ops import infer_types
+import numpy as np
+
+from edgeinfer.graph import DType, Graph, Node, TensorType, reads, subgraphs
+from edgeinfer.ops import evaluate_node, infer_types
+from edgeinfer.ops.infer import NEVER_FOLDED
 from edgeinfer.plan.layout import to_channels_last
 from edgeinfer.plan.specialize import live_nodes
 
@@ -17,18 +21,26 @@ def fold_constants(graph: Graph) -> Graph:
     After:  ``y = Conv(x, weight32)``
     """
     types, known = infer_types(graph)
-    widened = dict(known)
+    values = dict(known)
     for node in graph.nodes:
-        if node.op == "Cast" and node.inputs[0] in graph.constants and node.outputs[0] not in widened:
-            source = graph.constants[node.inputs[0]]
-            widened[node.outputs[0]] = source.astype(types[node.outputs[0]].dtype.numpy)
-    nodes = live_nodes(graph.nodes, graph.outputs, widened)
-    used = {name for node in nodes for name in node.inputs} | set(graph.outputs)
-    constants = {name: array for name, array in widened.items() if name in used}
+        if _is_constant(node, values):
+            outputs = evaluate_node(node, [values[name] if name else None for name in node.inputs])
+            values.update({name: array for name, array in zip(node.outputs, outputs, strict=True) if name})
+    nodes = live_nodes(graph.nodes, graph.outputs, values)
+    used = {name for node in nodes for name in reads(node)} | set(graph.outputs)
+    constants = {name: array for name, array in values.items() if name in used}
     for name, array in constants.items():
         known_type = types.get(name)
         types[name] = TensorType(known_type.dtype if known_type else DType.of(array), tuple(array.shape))
     return dataclasses.replace(graph, nodes=nodes, constants=constants, types=types)
+
+
+def _is_constant(node: Node, values: Mapping[str, np.ndarray]) -> bool:
+    """Whether a node computes a tensor, not known yet, from known values alone: whatever its size."""
+    present = [name for name in node.inputs if name]
+    if not present or node.op in NEVER_FOLDED or any(subgraphs(node)):
+        return False
+    return all(name in values for name in present) and any(name and name not in values for name in node.outputs)
 
 
 def prepare(graph: Graph) -> Graph:

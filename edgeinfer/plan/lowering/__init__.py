@@ -5,8 +5,12 @@ from edgeinfer.plan.lowering import (
     conv_transpose,
     copy,
     elementwise,
+    index,
     instance_norm,
     matmul,
+    pool,
+    reduce,
+    resize,
 )
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, find_lowering, lowering
 
@@ -18,7 +22,11 @@ __all__ = [
     "copy",
     "elementwise",
     "find_lowering",
+    "index",
     "instance_norm",
     "lowering",
     "matmul",
+    "pool",
+    "reduce",
+    "resize",
 ]

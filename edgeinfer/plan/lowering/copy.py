@@ -64,6 +64,16 @@ def emit_copy(
     context.step(context.kernels.only("x32_copy"), node, values, (y,))
 
 
+@lowering("Identity")
+def lower_identity(node: Node, context: LoweringContext) -> None:
+    """Copy a tensor whole; the planner asks for this only where an output needs memory of its own."""
+    x, y = node.inputs[0], node.outputs[0]
+    size = math.prod(context.shape(x)) * context.dtype(x).itemsize
+    if size % 4:
+        raise NotNative(f"{size} bytes are no whole number of 4-byte words")
+    emit_copy(node, context, x, y, [size // 4], [1], [1])
+
+
 @lowering("Transpose")
 def lower_transpose(node: Node, context: LoweringContext) -> None:
     """Swaps of two neighbouring groups of axes are matrix transposes; all others strided copies."""
