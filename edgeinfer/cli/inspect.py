@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the description."""
     path = arguments.model
-    graph = edgeinfer.convert(path) if path.suffix == ".onnx" else read_edge(path, verify_data=True)
+    graph = edgeinfer.convert(path) if path.suffix == ".onnx" else read_edge(path, verify=True)
     described = describe(graph, path, parse_shapes(arguments.shape))
     if arguments.json:
         print(json.dumps(described, indent=2))

@@ -1,163 +1,242 @@
-"""A graph as JSON values, and back; constants and tensor attributes are referred to by name."""
+"""A graph as JSON values, and back; constants and tensor attributes are referred to by name.
+
+A graph is ``{"name", "inputs", "outputs", "constants": {name: tensor}, "types": {name: [dtype, shape or null]},
+"nodes": [...], "metadata": {...}}``. An attribute is ``{"value": v}``, ``{"list": [v, …]}``, ``{"tensor": name}`` or
+``{"graph": {...}}``; a float that JSON cannot spell is ``{"float": "inf"}``.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from edgeinfer.errors import FormatError, GraphError
+from edgeinfer.format.strict_json import check_text
 from edgeinfer.graph import DType, Graph, Node, TensorType, verify
 
-Tensors = dict[str, tuple[DType, np.ndarray]]
-
 MAX_DEPTH = 16
+MAX_DIMENSION = 1 << 40
+
+_DTYPES = {dtype.value: dtype for dtype in DType}
+_GRAPH_KEYS = frozenset({"name", "inputs", "outputs", "constants", "types", "nodes", "metadata"})
+_NODE_KEYS = frozenset({"op", "domain", "name", "inputs", "outputs", "attributes"})
 
 
 class GraphWriter:
-    """Turns a graph and its bodies into JSON values and collects the tensors that they refer to."""
+    """Turns a graph and its bodies into JSON values.
+
+    Attributes:
+        tensors: the tensors that the JSON refers to, by the name under which it does: (element type, array).
+    """
 
     def __init__(self) -> None:
-        self.tensors: Tensors = {}
+        self.tensors: dict[str, tuple[DType, np.ndarray]] = {}
 
     def graph(self, graph: Graph, prefix: str = "") -> dict[str, Any]:
-        """The JSON object of a graph; names of tensors get the prefix of the bodies around them."""
-        for name, array in graph.constants.items():
-            self._add(prefix + name, graph.types[name].dtype, array)
+        """The JSON object of a graph.
+
+        Args:
+            graph: the graph.
+            prefix: put before the names of its tensors, so that those of bodies differ from those around them.
+
+        Raises:
+            FormatError: if it holds a constant or an attribute that cannot be stored.
+        """
+        constants = {
+            name: self._store(prefix + name, graph.types[name].dtype, array) for name, array in graph.constants.items()
+        }
         return {
             "name": graph.name,
             "inputs": list(graph.inputs),
             "outputs": list(graph.outputs),
-            "constants": {name: prefix + name for name in graph.constants},
-            "types": {name: _type_json(kind) for name, kind in graph.types.items()},
+            "constants": constants,
+            "types": {name: _type_json(value_type) for name, value_type in graph.types.items()},
             "nodes": [self._node(node, f"{prefix}{index}/") for index, node in enumerate(graph.nodes)],
             "metadata": dict(graph.metadata),
         }
 
-    def _add(self, name: str, dtype: DType, array: np.ndarray) -> None:
-        if name in self.tensors:
-            raise FormatError(f"two tensors would be stored as '{name}'")
+    def _store(self, stem: str, dtype: DType, array: np.ndarray) -> str:
+        """Keep a tensor; returns the name it got, which is no name that the container needs itself."""
         if dtype is DType.STRING:
-            raise FormatError(f"constant '{name}' holds texts, which cannot be stored")
+            raise FormatError(f"tensor '{stem}' holds texts, which cannot be stored")
+        name = stem
+        while name in self.tensors or name.startswith("__"):
+            name = f"tensor/{name}"
         self.tensors[name] = (dtype, array)
+        return name
 
     def _node(self, node: Node, prefix: str) -> dict[str, Any]:
-        attributes = {key: self._attribute(value, f"{prefix}{key}/") for key, value in node.attributes.items()}
+        attributes = {
+            key: self._attribute(value, f"{prefix}{key}/", f"attribute '{key}' of {node}")
+            for key, value in node.attributes.items()
+        }
         return {
-            "op": node.op, "domain": node.domain, "name": node.name,
-            "inputs": list(node.inputs), "outputs": list(node.outputs), "attributes": attributes,
-        }  # fmt: skip
+            "op": node.op,
+            "domain": node.domain,
+            "name": node.name,
+            "inputs": list(node.inputs),
+            "outputs": list(node.outputs),
+            "attributes": attributes,
+        }
 
-    def _attribute(self, value: Any, prefix: str) -> dict[str, Any]:
+    def _attribute(self, value: Any, prefix: str, what: str) -> dict[str, Any]:
         if isinstance(value, Graph):
             return {"graph": self.graph(value, prefix)}
         if isinstance(value, np.ndarray):
-            self._add(prefix, DType.of(value), value)
-            return {"tensor": prefix}
+            return {"tensor": self._store(prefix, DType.of(value), value)}
         if isinstance(value, (list, tuple)):
-            return {"list": [_number(item) for item in value]}
-        return {"value": _number(value)}
+            return {"list": [_scalar_json(item, what) for item in value]}
+        return {"value": _scalar_json(value, what)}
 
 
-def _number(value: Any) -> Any:
-    """Plain JSON values; infinities and NaN, which JSON lacks, become texts in an object."""
+def _scalar_json(value: Any, what: str) -> Any:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
         number = float(value)
-        return number if np.isfinite(number) else {"float": repr(number)}
+        return number if math.isfinite(number) else {"float": repr(number)}
     if isinstance(value, str):
         return value
-    raise FormatError(f"an attribute of type {type(value).__name__} cannot be stored")
+    raise FormatError(f"{what} holds a value of type {type(value).__name__}, which cannot be stored")
 
 
-def _type_json(kind: TensorType) -> list[Any]:
-    return [kind.dtype.value, None if kind.shape is None else list(kind.shape)]
+def _type_json(value_type: TensorType) -> list[Any]:
+    return [value_type.dtype.value, None if value_type.shape is None else list(value_type.shape)]
 
 
-def read_graph(value: Any, tensors: Mapping[str, np.ndarray], depth: int = 0) -> Graph:
+def read_graph(value: Any, tensors: Mapping[str, np.ndarray]) -> Graph:
     """The graph of a JSON object, every part checked.
 
+    Args:
+        value: what ``GraphWriter.graph`` made.
+        tensors: the tensors that it refers to.
+
     Raises:
-        FormatError: naming what is missing or of the wrong kind.
+        FormatError: naming what is missing, of the wrong kind, or against the rules of graphs.
     """
-    if depth > MAX_DEPTH:
-        raise FormatError("the graph's bodies are nested too deeply")
+    graph = _read_graph(value, tensors, 0)
     try:
-        graph = Graph(
-            _text(value["name"]), _texts(value["inputs"]), _texts(value["outputs"]),
-            [_read_node(node, tensors, depth) for node in _list(value["nodes"])],
-            {_text(name): _read_type(kind) for name, kind in value["types"].items()},
-            {_text(name): tensors[_text(place)] for name, place in value["constants"].items()},
-            {_text(key): _text(text) for key, text in value["metadata"].items()},
-        )  # fmt: skip
-    except FormatError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FormatError(f"the graph is incomplete: {type(error).__name__} {error}") from error
-    if depth == 0:
-        try:
-            verify(graph)
-        except GraphError as error:
-            raise FormatError(f"the graph is not valid: {error}") from error
+        verify(graph)
+    except GraphError as error:
+        raise FormatError(f"the graph is not valid: {error}") from error
     return graph
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise FormatError(f"expected a text, found {value!r}")
+def _read_graph(value: Any, tensors: Mapping[str, np.ndarray], depth: int) -> Graph:
+    if depth > MAX_DEPTH:
+        raise FormatError(f"the graph's bodies are nested more than {MAX_DEPTH} deep")
+    fields = _object(value, "a graph", _GRAPH_KEYS)
+    types = {name: _read_type(item, name) for name, item in _object(fields["types"], "the types of values").items()}
+    constants = {}
+    for name, place in _object(fields["constants"], "the constants").items():
+        array = _tensor(place, tensors, f"constant '{name}'")
+        declared = types.get(name)
+        if declared is None or declared.dtype.numpy != array.dtype:
+            raise FormatError(f"constant '{name}' is declared as {declared}, but stored as {array.dtype}")
+        constants[name] = array
+    metadata = _object(fields["metadata"], "the model's metadata")
+    return Graph(
+        check_text(fields["name"], "the graph's name"),
+        _texts(fields["inputs"], "the inputs"),
+        _texts(fields["outputs"], "the outputs"),
+        [_read_node(node, tensors, depth) for node in _list(fields["nodes"], "the nodes")],
+        types,
+        constants,
+        {key: check_text(text, f"metadata '{key}'") for key, text in metadata.items()},
+    )
+
+
+def _object(value: Any, what: str, keys: frozenset[str] | None = None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FormatError(f"{what} should be an object, found {value!r:.60}")
+    if keys is not None and value.keys() != keys:
+        raise FormatError(f"{what} should have {sorted(keys)}, found {sorted(value)!r:.200}")
+    for name in value:
+        check_text(name, f"a name in {what}")
     return value
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
-        raise FormatError(f"expected a list, found {value!r}")
+        raise FormatError(f"{what} should be a list, found {value!r:.60}")
     return value
 
 
-def _texts(value: Any) -> list[str]:
-    return [_text(item) for item in _list(value)]
+def _texts(value: Any, what: str) -> list[str]:
+    return [check_text(item, f"one of {what}") for item in _list(value, what)]
 
 
-def _read_type(value: Any) -> TensorType:
-    dtype, shape = _list(value)
+def _tensor(name: Any, tensors: Mapping[str, np.ndarray], what: str) -> np.ndarray:
+    if check_text(name, f"the tensor of {what}") not in tensors:
+        raise FormatError(f"{what} refers to the tensor '{name}', which the file does not hold")
+    return tensors[name]
+
+
+def _read_type(value: Any, name: str) -> TensorType:
+    what = f"the type of '{name}'"
+    if len(_list(value, what)) != 2:
+        raise FormatError(f"{what} should be a dtype and a shape, found {value!r:.60}")
+    text, shape = value
+    dtype = _DTYPES.get(check_text(text, what))
+    if dtype is None:
+        raise FormatError(f"{what} has the unknown dtype {text!r:.40}")
     if shape is None:
-        return TensorType(DType(dtype), None)
-    for dim in _list(shape):
-        if isinstance(dim, bool) or not isinstance(dim, (int, str)):
-            raise FormatError(f"{dim!r} is not a dimension")
-    return TensorType(DType(dtype), tuple(shape))
+        return TensorType(dtype, None)
+    for dim in _list(shape, what):
+        if isinstance(dim, str):
+            check_text(dim, what)
+        elif type(dim) is not int or not 0 <= dim < MAX_DIMENSION:
+            raise FormatError(f"{what} has the dimension {dim!r:.60}")
+    return TensorType(dtype, tuple(shape))
 
 
 def _read_node(value: Any, tensors: Mapping[str, np.ndarray], depth: int) -> Node:
-    attributes = {_text(key): _read_attribute(item, tensors, depth) for key, item in value["attributes"].items()}
+    fields = _object(value, "a node", _NODE_KEYS)
+    name = check_text(fields["name"], "a node's name")
+    where = f"node '{name}'"
+    attributes = _object(fields["attributes"], f"the attributes of {where}")
     return Node(
-        _text(value["op"]), _texts(value["inputs"]), _texts(value["outputs"]), attributes, _text(value["name"]),
-        _text(value["domain"]),
-    )  # fmt: skip
+        check_text(fields["op"], f"the operator of {where}"),
+        _texts(fields["inputs"], f"the inputs of {where}"),
+        _texts(fields["outputs"], f"the outputs of {where}"),
+        {
+            key: _read_attribute(item, f"attribute '{key}' of {where}", tensors, depth)
+            for key, item in attributes.items()
+        },
+        name,
+        check_text(fields["domain"], f"the domain of {where}"),
+    )
 
 
-def _read_attribute(value: Any, tensors: Mapping[str, np.ndarray], depth: int) -> Any:
-    if not isinstance(value, dict) or len(value) != 1:
-        raise FormatError(f"{value!r} is not an attribute")
+def _read_attribute(value: Any, what: str, tensors: Mapping[str, np.ndarray], depth: int) -> Any:
+    if len(_object(value, what)) != 1:
+        raise FormatError(f"{what} should have one kind, found {sorted(value)!r:.60}")
     ((kind, item),) = value.items()
     if kind == "graph":
-        return read_graph(item, tensors, depth + 1)
+        return _read_graph(item, tensors, depth + 1)
     if kind == "tensor":
-        return tensors[_text(item)]
+        return _tensor(item, tensors, what)
     if kind == "list":
-        return [_read_number(entry) for entry in _list(item)]
+        return [_read_scalar(entry, what) for entry in _list(item, what)]
     if kind == "value":
-        return _read_number(item)
-    raise FormatError(f"'{kind}' is no kind of attribute")
+        return _read_scalar(item, what)
+    raise FormatError(f"{what} is of the unknown kind {kind!r:.40}")
 
 
-def _read_number(value: Any) -> Any:
+def _read_scalar(value: Any, what: str) -> int | float | str | bool:
     if isinstance(value, dict):
-        return float(_text(value["float"]))
-    if isinstance(value, (bool, int, float, str)):
+        if value not in ({"float": "inf"}, {"float": "-inf"}, {"float": "nan"}):
+            raise FormatError(f"{what} holds {value!r:.60}, which is no number")
+        return float(value["float"])
+    if isinstance(value, str):
+        return check_text(value, what)
+    if isinstance(value, (bool, float)):
         return value
-    raise FormatError(f"{value!r} is not a number or text")
+    if type(value) is int and -(1 << 63) <= value < 1 << 64:
+        return value
+    raise FormatError(f"{what} holds {value!r:.60}, which is neither a number nor a text")
