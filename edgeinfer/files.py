@@ -1,0 +1,26 @@
+"""Output files are written beside their place and renamed: no failure leaves half a file or loses an old one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to; it becomes ``path`` at the end, and goes on any exception.
+
+    The name keeps the suffix of ``path``, by which libraries choose a format.
+
+    Raises:
+        OSError: if the renaming fails.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
