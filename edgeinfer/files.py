@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ def replacing(path: Path) -> Iterator[Path]:
     The name keeps the suffix of ``path``, by which libraries choose a format.
 
     Raises:
-        OSError: if the renaming fails.
+        OSError: if ``path`` is a folder or a device, or renaming fails.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "it exists and is no regular file", str(path))
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part

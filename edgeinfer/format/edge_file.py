@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import FormatError
+from edgeinfer.files import replacing
 from edgeinfer.format.container import (
     METADATA,
     dtype_name,
@@ -27,7 +28,6 @@ from edgeinfer.format.container import (
     read_metadata,
 )
 from edgeinfer.format.graph_json import GraphWriter, read_graph
-from edgeinfer.format.replace import replacing
 from edgeinfer.format.strict_json import dump_json, parse_json
 from edgeinfer.graph import DType, Graph, verify
 
@@ -64,7 +64,7 @@ def write_edge(graph: Graph, path: str | Path) -> None:
 
 def _write(path: Path, parts: list[memoryview | bytes]) -> None:
     try:
-        with replacing(path) as part, open(part, "xb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
