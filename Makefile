@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
-DEMO_STYLE ?= 3
+DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
@@ -22,7 +22,7 @@ help:
 demo: $(VENV)/.stamp-demo
 	@mkdir -p $(DEMO)
 	$(BIN)/edgeinfer stylize models/demo/clip.mp4 -o $(DEMO)/restyled.mp4 --style $(DEMO_STYLE) --frames $(DEMO_FRAMES)
-	$(BIN)/edgeinfer stylize models/demo/clip.mp4 -o $(DEMO)/styles.png --contact-sheet
+	$(BIN)/edgeinfer stylize models/demo/clip.mp4 -o $(DEMO)/styles.png --contact-sheet --at 2.2
 	@echo 'Look at $(DEMO)/restyled.mp4 and $(DEMO)/styles.png'
 
 test: $(VENV)/.stamp-test

@@ -99,7 +99,13 @@ def print_table(rows: list[dict]) -> None:
     """Print medians in milliseconds, and our time as a share of each peer's."""
     names = [name for name in RUNNERS if name in rows[0]["timings"]]
     peers = [name for name in names if name != "edgeinfer"]
-    header = ["model", "threads", *(f"{name} ms" for name in names), *(f"ratio to {name}" for name in peers), "difference"]
+    header = [
+        "model",
+        "threads",
+        *(f"{name} ms" for name in names),
+        *(f"ratio to {name}" for name in peers),
+        "difference",
+    ]
     print("| " + " | ".join(header) + " |")
     print("|" + " --- |" * len(header))
     for row in rows:
@@ -127,7 +133,9 @@ def main() -> None:
             path = model_path(case, Path(folder))
             for threads in map(int, arguments.threads.split(",")):
                 timings = measure(case, path, threads, arguments.seconds)
-                rows.append({"case": case.label, "threads": threads, "timings": {k: vars(v) for k, v in timings.items()}})
+                rows.append(
+                    {"case": case.label, "threads": threads, "timings": {k: vars(v) for k, v in timings.items()}}
+                )
                 print(f"measured {case.label}, {threads} thread(s)", flush=True)
     print()
     print_table(rows)

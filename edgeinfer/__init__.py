@@ -59,7 +59,9 @@ def convert(model: Any) -> Graph:
         converters = importlib.import_module("converters")
         importlib.import_module("onnx")
     except ModuleNotFoundError as error:
-        raise ConversionError(f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'") from error
+        raise ConversionError(
+            f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'"
+        ) from error
     graph: Graph = converters.convert(model)[0]
     return graph
 

@@ -33,7 +33,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .edge file to write")
     parser.add_argument("--float16", action="store_true", help="store weights in half precision: half the size")
     parser.add_argument("--explain", action="store_true", help="say why fusions did not apply")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", help="compare on this input (.npy or picture)")  # fmt: skip
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="NAME=FILE", help="compare on this input (.npy or picture)"
+    )
     parser.add_argument("--no-check", action="store_true", help="do not compare with the original")
     add_shapes(parser)
 
@@ -44,7 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         converters = importlib.import_module("converters")
         importlib.import_module("onnx")
     except ModuleNotFoundError as error:
-        raise ConversionError(f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'") from error
+        raise ConversionError(
+            f"converting needs the package '{error.name}': pip install 'edgeinfer[convert]'"
+        ) from error
     graph, report = converters.convert(arguments.model)
     if arguments.float16:
         graph, _ = run_passes(graph, [StoreWeightsAsFloat16()])

@@ -27,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="an .edge or .onnx file")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", help=".npy file or picture; one for each input")  # fmt: skip
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="NAME=FILE", help=".npy file or picture; one for each input"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the outputs")
     add_threads(parser)
 

@@ -27,7 +27,14 @@ from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 Progress = Callable[[int, int, str], None]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMMON = ("abi.py", "activation_codes.py", "simd/*.py", "kernels/registry.py", "codegen/compiler.py", "codegen/linker.py")
+_COMMON = (
+    "abi.py",
+    "activation_codes.py",
+    "simd/*.py",
+    "kernels/registry.py",
+    "codegen/compiler.py",
+    "codegen/linker.py",
+)
 _KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)
 
 

@@ -36,7 +36,7 @@ class DType(enum.Enum):
     @property
     def numpy(self) -> np.dtype:
         """The NumPy dtype of an array that holds such elements."""
-        return _NUMPY.get(self) or np.dtype(self.value)
+        return _NUMPY[self] if self in _NUMPY else np.dtype(self.value)
 
     @property
     def itemsize(self) -> int:
@@ -56,7 +56,7 @@ class DType(enum.Enum):
         return DType(array.dtype.name)
 
 
-_NUMPY = {
+_NUMPY: dict[DType, np.dtype] = {
     DType.BFLOAT16: np.dtype(np.uint16),
     DType.INT4: np.dtype(np.int8),
     DType.UINT4: np.dtype(np.uint8),

@@ -109,7 +109,7 @@ class Graph:
         return name
 
     def fresh_name(self, stem: str) -> str:
-        """A value name that is not taken: ``stem``, else ``stem_1``, ``stem_2``, …"""
+        """A value name that is not taken: ``stem``, else ``stem_1``, ``stem_2`` and so on."""
         taken = self.value_names()
         if stem not in taken:
             return stem

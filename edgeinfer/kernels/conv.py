@@ -125,7 +125,9 @@ def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
                 source, start, row_pitch = scratch_f32(worker), 0, patch_columns * p.channels
                 read_patch(source, x, p, image * picture, group * p.channels, top, left, patch_rows, patch_columns)
 
-            y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel + group * group_channels
+            y_start = (
+                p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel + group * group_channels
+            )
             first_block = block_task * p.task_blocks
             last_block = min(blocks, first_block + p.task_blocks)
             for block in range(first_block, last_block):

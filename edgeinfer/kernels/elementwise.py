@@ -33,8 +33,7 @@ BINARY_PARAMS = struct(
 )
 
 _ABS, _NEG, _SQRT, _RECIPROCAL, _EXP, _LOG, _FLOOR, _CEIL, _ROUND, _ERF = (
-    UNARY_CODES[name]
-    for name in ("Abs", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Floor", "Ceil", "Round", "Erf")
+    UNARY_CODES[name] for name in ("Abs", "Neg", "Sqrt", "Reciprocal", "Exp", "Log", "Floor", "Ceil", "Round", "Erf")
 )
 _ADD, _SUB, _MUL, _DIV, _MAX, _MIN, _PRELU = (
     BINARY_CODES[name] for name in ("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu")

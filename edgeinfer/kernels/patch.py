@@ -21,7 +21,7 @@ PAD_CONSTANT, PAD_REFLECT, PAD_EDGE = 0, 1, 2
 
 @njit(forceinline=True, error_model="numpy")
 def source_index(position: Any, size: Any, pad_mode: Any) -> Any:
-    """The pixel that stands at a position of the padded axis, -1 for a zero; positions count from the first real pixel."""
+    """The pixel at a position of the padded axis, -1 for a zero; positions count from the first real pixel."""
     if position >= 0 and position < size:
         return position
     if pad_mode == PAD_CONSTANT:

@@ -57,7 +57,7 @@ def f32_reduce(simd: Simd) -> Callable[..., None]:
             return minimum(total, value)
         if code == _L1:
             return total + vector_abs(value)
-        if code == _L2 or code == _SQUARES:
+        if code == _L2 or code == _SQUARES:  # noqa: SIM109 - Numba compiles this form to a comparison
             return fma(value, value, total)
         return total + value
 
@@ -129,9 +129,7 @@ def f32_reduce(simd: Simd) -> Callable[..., None]:
 @kernel_family("f32_softmax", SOFTMAX_PARAMS)
 def f32_softmax(simd: Simd) -> Callable[..., None]:
     """Softmax or LogSoftmax over the axis ``count``; a tile is one row, or one vector of ``inner``."""
-    lanes, load, store, load_first, store_first, splat = (
-        simd.lanes, simd.load, simd.store, simd.load_first, simd.store_first, simd.splat,
-    )  # fmt: skip
+    lanes, load_first, store_first, splat = simd.lanes, simd.load_first, simd.store_first, simd.splat
     exp, log, iota, splat_i32 = vector_exp(simd), vector_log(simd), simd.iota, simd.splat_i32
 
     @njit(forceinline=True, error_model="numpy")

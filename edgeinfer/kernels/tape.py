@@ -110,7 +110,6 @@ def _run_steps(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any
         _barrier(team, threads, spins, futex_call)
 
 
-
 @kernel_family("run_tape", params=TEAM)
 def run_tape(simd: Simd) -> Callable[..., None]:
     """Run steps ``first`` to ``last`` of the team's table with all workers; called by worker 0."""
@@ -147,4 +146,3 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
             _run_steps(address, _address_of(worker), threads, spins, futex_call)
 
     return body
-

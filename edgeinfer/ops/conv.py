@@ -16,6 +16,7 @@ from edgeinfer.ops.registry import Inference, operator
 from edgeinfer.ops.spatial import make_window, output_dims
 
 _NUMPY_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+_ALL = slice(None)
 
 
 def _conv_shape(inference: Inference, x: Shape | None, upsample: Sequence[int]) -> Shape | None:
@@ -63,15 +64,13 @@ def conv(
     result = np.zeros((x.shape[0], group, outputs, int(np.prod(sizes))), x.dtype)
     grouped = weight.reshape(group, outputs, *weight.shape[1:])
     for tap in itertools.product(*map(range, window.kernel)):
-        part = padded[
-            (slice(None), slice(None))
-            + tuple(
-                slice(t * d, t * d + (size - 1) * s + 1, s)
-                for t, d, s, size in zip(tap, window.dilations, window.strides, sizes, strict=True)
-            )
-        ]
+        places = tuple(
+            slice(t * d, t * d + (size - 1) * s + 1, s)
+            for t, d, s, size in zip(tap, window.dilations, window.strides, sizes, strict=True)
+        )
+        part = padded[(_ALL,) * 2 + places]
         columns = part.reshape(x.shape[0], group, weight.shape[1], -1)
-        result += np.matmul(grouped[(slice(None), slice(None), slice(None), *tap)], columns)
+        result += np.matmul(grouped[(_ALL,) * 3 + tap], columns)
     result = result.reshape(x.shape[0], weight.shape[0], *sizes)
     if bias is not None:
         result += bias.reshape(-1, *[1] * len(sizes))
@@ -212,15 +211,15 @@ def conv_transpose(
     columns = x.reshape(x.shape[0], group, -1, int(np.prod(x.shape[2:])))
     grouped = weight.reshape(group, -1, *weight.shape[1:])
     for tap in itertools.product(*map(range, kernel)):
-        matrix = grouped[(slice(None), slice(None), slice(None), *tap)].transpose(0, 2, 1)
+        matrix = grouped[(_ALL,) * 3 + tap].transpose(0, 2, 1)
         part = np.matmul(matrix, columns).reshape(x.shape[0], group, outputs, *x.shape[2:])
         places = tuple(
             slice(t * d, t * d + (n - 1) * s + 1, s)
             for t, d, s, n in zip(tap, dilations, strides, x.shape[2:], strict=True)
         )
-        result[(slice(None), slice(None), slice(None), *places)] += part
+        result[(_ALL,) * 3 + places] += part
     cut = tuple(slice(before, before + int(size)) for size, (before, _) in zip(sizes, pairs, strict=True))
-    result = result.reshape(x.shape[0], group * outputs, *room)[(slice(None), slice(None), *cut)]
+    result = result.reshape(x.shape[0], group * outputs, *room)[(_ALL,) * 2 + cut]
     return result if bias is None else result + bias.reshape(-1, *[1] * rank)
 
 

@@ -51,7 +51,8 @@ def evaluate_node(
         shapes = ", ".join("none" if x is None else f"{x.dtype}{list(x.shape)}" for x in inputs)
         raise ShapeError(f"{node} cannot take inputs ({shapes}): {error}") from error
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
-    return [item if isinstance(item, list) else np.asarray(item) for item in outputs[: len(node.outputs)]]
+    arrays: list[Any] = [item if isinstance(item, list) else np.asarray(item) for item in outputs]
+    return arrays[: len(node.outputs)]
 
 
 def run_graph(
@@ -73,7 +74,6 @@ def run_graph(
         raise GraphError(f"graph '{graph.name}': no value for input(s) {missing}")
     for node in graph.nodes:
         inputs = [values[name] if name else None for name in node.inputs]
-        for name, array in zip(node.outputs, evaluate_node(node, inputs, values), strict=False):
-            if name:
-                values[name] = array
+        results = evaluate_node(node, inputs, values)
+        values.update({name: array for name, array in zip(node.outputs, results, strict=False) if name})
     return {name: values[name] for name in graph.outputs}

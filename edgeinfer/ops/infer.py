@@ -74,11 +74,8 @@ def infer_types(
             raise inference.error(f"cannot take inputs ({shown}): {error}") from error
         outputs = known_output(node, inference, inferred)
         if outputs is not None and not any(isinstance(item, list) for item in outputs):
-            for name, array in zip(node.outputs, outputs, strict=False):
-                if name:
-                    known[name] = array
+            known.update({name: array for name, array in zip(node.outputs, outputs, strict=False) if name})
         for name, value_type in zip(node.outputs, inferred, strict=False):
             if name:
-                array = known.get(name)
-                types[name] = value_type if array is None else TensorType(value_type.dtype, tuple(array.shape))
+                types[name] = TensorType(value_type.dtype, known[name].shape) if name in known else value_type
     return types, known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from edgeinfer.graph.dims import add, unknown_dim
 from edgeinfer.ops.registry import Inference, operator
 
 
-def pad_array(x: np.ndarray, pairs: Sequence[tuple[int, int]], mode: str, value: object = 0) -> np.ndarray:
+def pad_array(x: np.ndarray, pairs: Sequence[tuple[int, int]], mode: Any, value: Any = 0) -> np.ndarray:
     """Pad each axis by (before, after) elements; negative numbers cut elements off."""
     cut = tuple(
         slice(max(-before, 0), size - max(-after, 0)) for (before, after), size in zip(pairs, x.shape, strict=True)

@@ -60,8 +60,7 @@ def max_pool(
     y = _padded_windows(x, window, sizes, lowest).max(axis=_window_axes(x))
     if output_count == 1:
         return y
-    order = "F" if storage_order else "C"
-    flat = np.arange(int(np.prod(x.shape[2:]))).reshape(x.shape[2:], order=order)
+    flat = np.arange(int(np.prod(x.shape[2:]))).reshape(x.shape[2:], order="F" if storage_order else "C")
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     index = np.broadcast_to(flat, x.shape) + planes * flat.size
     places = _padded_windows(index, window, sizes, -1).reshape(*x.shape[:2], *sizes, -1)

@@ -75,7 +75,7 @@ def _initial(function: Callable[..., np.ndarray], low: bool) -> Callable[..., np
     return reduce
 
 
-for _name, _function in {
+_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceProd": np.prod,
     "ReduceMax": _initial(np.max, True), "ReduceMin": _initial(np.min, False),
     "ReduceL1": lambda x, axis, keepdims: np.sum(np.abs(x), axis=axis, keepdims=keepdims),
@@ -83,7 +83,9 @@ for _name, _function in {
     "ReduceSumSquare": lambda x, axis, keepdims: np.sum(np.square(x), axis=axis, keepdims=keepdims),
     "ReduceLogSum": lambda x, axis, keepdims: np.log(np.sum(x, axis=axis, keepdims=keepdims)),
     "ReduceLogSumExp": _log_sum_exp,
-}.items():  # fmt: skip
+}  # fmt: skip
+
+for _name, _function in _FUNCTIONS.items():
     operator(_name, _infer_reduce)(_reduction(_function))
 
 
@@ -96,10 +98,7 @@ def _infer_arg(inference: Inference) -> list[TensorType]:
 
 
 def _argument(x: np.ndarray, axis: int, keepdims: int, last: int, pick: Callable[..., np.ndarray]) -> np.ndarray:
-    if last:
-        index = x.shape[axis] - 1 - pick(np.flip(x, axis), axis=axis)
-    else:
-        index = pick(x, axis=axis)
+    index = x.shape[axis] - 1 - pick(np.flip(x, axis), axis=axis) if last else pick(x, axis=axis)
     return (np.expand_dims(index, axis) if keepdims else index).astype(np.int64)
 
 

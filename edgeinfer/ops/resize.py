@@ -45,9 +45,7 @@ class AxisTable:
     outside: np.ndarray
 
 
-def source_positions(
-    size: int, out: int, scale: float, coordinates: str, roi: tuple[float, float]
-) -> np.ndarray:
+def source_positions(size: int, out: int, scale: float, coordinates: str, roi: tuple[float, float]) -> np.ndarray:
     """The position in the input, in pixels, of every output element."""
     y = np.arange(out, dtype=np.float64)
     if coordinates == "half_pixel":

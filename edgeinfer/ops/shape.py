@@ -92,8 +92,10 @@ def _infer_flatten(inference: Inference) -> list[TensorType]:
 def flatten(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """x as a matrix: the dimensions before ``axis``, and those from it on."""
     axis = axis + x.ndim if axis < 0 else axis
-    return x.reshape(int(np.prod(x.shape[:axis])), -1) if x.size else x.reshape(
-        int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))
+    return (
+        x.reshape(int(np.prod(x.shape[:axis])), -1)
+        if x.size
+        else x.reshape(int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:])))
     )
 
 
@@ -101,7 +103,9 @@ def _infer_squeeze(inference: Inference) -> list[TensorType]:
     source, axes = inference.shape(0), inference.constant(1)
     if source is None or (inference.has(1) and axes is None):
         return [TensorType(inference.dtype(0), None)]
-    chosen = {int(a) % len(source) for a in axes} if axes is not None else {i for i, dim in enumerate(source) if dim == 1}
+    chosen = (
+        {int(a) % len(source) for a in axes} if axes is not None else {i for i, dim in enumerate(source) if dim == 1}
+    )
     return [TensorType(inference.dtype(0), tuple(dim for index, dim in enumerate(source) if index not in chosen))]
 
 
@@ -151,9 +155,11 @@ def _infer_expand(inference: Inference) -> list[TensorType]:
 @operator("Expand", _infer_expand)
 def expand(x: np.ndarray, target: np.ndarray) -> np.ndarray:
     """x broadcast with a shape."""
-    return np.ascontiguousarray(x * np.ones(tuple(int(v) for v in target), x.dtype) if x.dtype != bool else (
-        x & np.ones(tuple(int(v) for v in target), bool)
-    ))
+    return np.ascontiguousarray(
+        x * np.ones(tuple(int(v) for v in target), x.dtype)
+        if x.dtype != bool
+        else (x & np.ones(tuple(int(v) for v in target), bool))
+    )
 
 
 def _infer_tile(inference: Inference) -> list[TensorType]:

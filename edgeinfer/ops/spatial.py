@@ -68,9 +68,7 @@ def output_dims(sizes: Sequence[Dim], window: Window, ceil_mode: bool = False) -
     """The spatial output dimensions of a window."""
     return [
         output_dim(size, k, s, d, pads, ceil_mode)
-        for size, k, s, d, pads in zip(
-            sizes, window.kernel, window.strides, window.dilations, window.pads, strict=True
-        )
+        for size, k, s, d, pads in zip(sizes, window.kernel, window.strides, window.dilations, window.pads, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ def _float(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray
     return reference
 
 
-for _name, _function in {
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Abs": np.abs, "Neg": np.negative, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt,
     "Reciprocal": lambda x: 1 / x, "Floor": np.floor, "Ceil": np.ceil, "Round": np.round, "Sign": np.sign,
     "Sin": np.sin, "Cos": np.cos, "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos, "Atan": np.arctan,
@@ -29,7 +29,9 @@ for _name, _function in {
     "Softplus": lambda x: np.logaddexp(x, 0), "Softsign": lambda x: x / (1 + np.abs(x)),
     "HardSwish": lambda x: apply_activation(x, "HardSwish"),
     "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0)), "BitwiseNot": np.invert,
-}.items():  # fmt: skip
+}  # fmt: skip
+
+for _name, _function in _FUNCTIONS.items():
     operator(_name, same_as_first)(_float(_function))
 
 
@@ -74,7 +76,9 @@ def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @operator("Selu", same_as_first)
-def selu(x: np.ndarray, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> np.ndarray:  # fmt: skip
+def selu(
+    x: np.ndarray, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875
+) -> np.ndarray:
     """gamma x, or gamma alpha (exp(x) - 1) where x is not positive."""
     return (gamma * np.where(x > 0, x, alpha * np.expm1(x))).astype(x.dtype)
 

@@ -5,6 +5,7 @@ from edgeinfer.passes.fold_constants import FoldConstants
 from edgeinfer.passes.fuse_activation import FuseActivation
 from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
 from edgeinfer.passes.fuse_batch_normalization import FuseBatchNormalization
+from edgeinfer.passes.fuse_batch_normalization_affine import FuseBatchNormalizationAffine
 from edgeinfer.passes.fuse_conv_affine import FuseConvAffine
 from edgeinfer.passes.fuse_depth_to_space import FuseDepthToSpace
 from edgeinfer.passes.fuse_gelu import FuseGelu
@@ -29,6 +30,7 @@ from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
 from edgeinfer.passes.remove_identity import RemoveIdentity
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
+from edgeinfer.passes.replace_sum import ReplaceSum
 from edgeinfer.passes.store_weights_as_float16 import StoreWeightsAsFloat16
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "FuseActivation",
     "FuseAffineConv",
     "FuseBatchNormalization",
+    "FuseBatchNormalizationAffine",
     "FuseConvAffine",
     "FuseDepthToSpace",
     "FuseGelu",
@@ -63,6 +66,7 @@ __all__ = [
     "RemoveIdentity",
     "ReplaceGemm",
     "ReplaceReduceMean",
+    "ReplaceSum",
     "Rule",
     "StoreWeightsAsFloat16",
     "count_operators",

@@ -6,6 +6,7 @@ from edgeinfer.passes.fold_constants import FoldConstants
 from edgeinfer.passes.fuse_activation import FuseActivation
 from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
 from edgeinfer.passes.fuse_batch_normalization import FuseBatchNormalization
+from edgeinfer.passes.fuse_batch_normalization_affine import FuseBatchNormalizationAffine
 from edgeinfer.passes.fuse_conv_affine import FuseConvAffine
 from edgeinfer.passes.fuse_depth_to_space import FuseDepthToSpace
 from edgeinfer.passes.fuse_gelu import FuseGelu
@@ -28,6 +29,7 @@ from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
 from edgeinfer.passes.remove_identity import RemoveIdentity
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
+from edgeinfer.passes.replace_sum import ReplaceSum
 
 _TIDY: list[Pass] = [
     FoldConstants(),
@@ -43,6 +45,7 @@ _TIDY: list[Pass] = [
 # still followed by it; activations last, for nothing can be folded behind one.
 DEFAULT_PASSES: list[Pass] = [
     *_TIDY,
+    ReplaceSum(),
     FuseWeightedSum(),
     FuseLayerNormalization(),
     FuseInstanceNormalization(),
@@ -57,6 +60,7 @@ DEFAULT_PASSES: list[Pass] = [
     ReplaceGemm(),
     FuseMatMulBias(),
     FuseBatchNormalization(),
+    FuseBatchNormalizationAffine(),
     FuseConvAffine(),
     FusePadConv(),
     FuseUpsampleConv(),

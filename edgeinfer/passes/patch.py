@@ -21,7 +21,8 @@ class Patch:
         constants: new constants by name.
         renames: values that readers find under another name from now on.
 
-    Names of new values and nodes are suggestions: where one is taken, ``apply_patches`` finds a free one.
+    Names of new values and nodes are suggestions: where one is taken, ``apply_patches`` finds a free one. Within
+    the patch such a name always means the new value.
     """
 
     remove: list[Node]

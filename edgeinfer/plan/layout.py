@@ -123,9 +123,10 @@ class _Relayout:
         if any(node.outputs[1:]) or node.attributes.get("layout") == "NHWC":
             return False
         attributes = dict(node.attributes)
-        if node.op in ("Conv", "ConvTranspose"):
-            if self._rank(node.inputs[1]) != 4 or not self._explicit_pads(node, attributes):
-                return False
+        if node.op in ("Conv", "ConvTranspose") and (
+            self._rank(node.inputs[1]) != 4 or not self._explicit_pads(node, attributes)
+        ):
+            return False
         rest = list(node.inputs[1:])
         if node.op == "Resize" and not self._resize_parameters(node, rest, attributes):
             return False
@@ -205,7 +206,7 @@ class _Relayout:
         if rank == 4:
             return self._twin(name)
         known = self.old.types.get(name)
-        return name if known is not None and known.is_static and int(np.prod(known.shape or (1,))) == 1 else None
+        return name if known is not None and known.shape is not None and set(known.shape) <= {1} else None
 
     def _add_constant(self, name: str, array: np.ndarray) -> str:
         self.new.constants[name] = np.ascontiguousarray(array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -216,4 +217,5 @@ class _Layout:
         record = tuple(
             value if not isinstance(value, str) else tensors[value].ref if value else NO_BUFFER for value in values
         )
-        return NativeStep(step, np.array(record, step.kernel.params)[()])
+        params: Any = np.array(record, step.kernel.params)[()]
+        return NativeStep(step, params)

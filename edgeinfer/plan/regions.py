@@ -76,9 +76,7 @@ def first_region(graph: Graph, input_types: Mapping[str, TensorType | None]) -> 
     )
 
 
-def _rest(
-    graph: Graph, nodes: list[Node], types: Mapping[str, TensorType], known: Mapping[str, np.ndarray]
-) -> Graph:
+def _rest(graph: Graph, nodes: list[Node], types: Mapping[str, TensorType], known: Mapping[str, np.ndarray]) -> Graph:
     made = {name for node in nodes for name in node.outputs if name}
     needed = {name for node in nodes for name in reads(node)}
     inputs = sorted(needed - made - known.keys())

@@ -35,12 +35,15 @@ def check_input_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> N
             continue
         if len(declared.shape) != len(given):
             raise InputError(
-                f"input '{name}' must have rank {len(declared.shape)} ({declared}), got rank {len(given)}: {list(given)}"
+                f"input '{name}' must have rank {len(declared.shape)} ({declared}), "
+                f"got rank {len(given)}: {list(given)}"
             )
         for axis, (dim, size) in enumerate(zip(declared.shape, given, strict=True)):
             if isinstance(dim, int):
                 if dim != size:
-                    raise InputError(f"input '{name}' must have size {dim} on axis {axis} ({declared}), got {list(given)}")
+                    raise InputError(
+                        f"input '{name}' must have size {dim} on axis {axis} ({declared}), got {list(given)}"
+                    )
             elif dim in sizes and sizes[dim][0] != size:
                 known, place = sizes[dim]
                 raise InputError(

@@ -134,5 +134,3 @@ class Executor:
             block = self._arena if tensor.base == 0 else self.plan.weights.data
         part = block[tensor.offset : tensor.offset + tensor.nbytes]
         return part.view(tensor.type.dtype.numpy).reshape(tensor.shape)
-
-

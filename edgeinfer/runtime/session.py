@@ -96,7 +96,9 @@ class Session:
     def __call__(self, *arrays: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """Run with the inputs in order; returns the output, or a list if there are several."""
         if len(arrays) != len(self._graph.inputs):
-            raise InputError(f"the model takes {len(self._graph.inputs)} inputs {self._graph.inputs}, got {len(arrays)}")
+            raise InputError(
+                f"the model takes {len(self._graph.inputs)} inputs {self._graph.inputs}, got {len(arrays)}"
+            )
         results = list(self.run(dict(zip(self._graph.inputs, arrays, strict=True))).values())
         return results[0] if len(results) == 1 else results
 
@@ -178,7 +180,8 @@ class Session:
             array, wanted = np.asarray(feeds[name]), self._graph.types[name].dtype
             if array.dtype != wanted.numpy:
                 raise InputError(
-                    f"input '{name}' must be {wanted.value}, got {array.dtype}: convert it with .astype('{wanted.value}')"
+                    f"input '{name}' must be {wanted.value}, got {array.dtype}: "
+                    f"convert it with .astype('{wanted.value}')"
                 )
             arrays.append(np.ascontiguousarray(array).reshape(array.shape))
         return arrays

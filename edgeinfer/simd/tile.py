@@ -199,7 +199,9 @@ def _store(tile: Tile) -> Any:
                 with then:
                     _for_each_row(builder, tile, rows, whole_row)
                 with otherwise:
-                    masks = [first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)]
+                    masks = [
+                        first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)
+                    ]
 
                     def part_row(row: int) -> None:
                         for j, mask in enumerate(masks):

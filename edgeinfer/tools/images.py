@@ -63,7 +63,9 @@ def read_input(port: Port, path: Path) -> np.ndarray:
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"input '{port.name}': {path} cannot be read as .npy: {error}") from error
     if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(f"input '{port.name}': {path} is neither .npy nor a picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        raise InputError(
+            f"input '{port.name}': {path} is neither .npy nor a picture ({', '.join(sorted(PICTURE_SUFFIXES))})"
+        )
     pixels = read_picture(path)
     shape = port.shape
     if shape is None or len(shape) != 4 or 3 not in (shape[1], shape[3]):

@@ -47,7 +47,8 @@ def default_shapes(ports: Sequence[Port], given: Mapping[str, tuple[int, ...]]) 
         else:
             picture = len(declared) == 4
             shapes[name] = tuple(
-                dim if isinstance(dim, int) else 256 if picture and axis >= 2 else 1 for axis, dim in enumerate(declared)
+                dim if isinstance(dim, int) else 256 if picture and axis >= 2 else 1
+                for axis, dim in enumerate(declared)
             )
     return shapes
 
@@ -95,5 +96,3 @@ def _port(name: str, dtype: DType, shape: Any) -> dict[str, Any]:
 def shape_text(shape: list[Any] | None) -> str:
     """A shape as people write it: ``1x3xhxw``."""
     return "unknown rank" if shape is None else "x".join(str(dim) for dim in shape) or "scalar"
-
-

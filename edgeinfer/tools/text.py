@@ -10,7 +10,10 @@ from collections.abc import Sequence
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on standard output; numbers are aligned to the right."""
     texts = [[str(cell) for cell in row] for row in rows]
-    right = [all(isinstance(row[column], (int, float)) or texts[i][column][:1].isdigit() for i, row in enumerate(rows)) for column in range(len(headers))]  # fmt: skip
+    right = [
+        all(isinstance(row[column], (int, float)) or str(row[column])[:1].isdigit() for row in rows)
+        for column in range(len(headers))
+    ]
     if sys.stdout.isatty() and importlib.util.find_spec("rich"):
         from rich.console import Console
         from rich.table import Table

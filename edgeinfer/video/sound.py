@@ -38,12 +38,12 @@ class SoundTrack:
         self.description = "none"
         with media_errors("read the sound of", path):
             self._container = pyav().open(str(path))
-            try:
-                self._add_stream(origin)
-            except BaseException:
-                self._container.close()
-                raise
-        self._waiting = self._next()
+        try:
+            self._add_stream(origin)
+            self._waiting = self._next()
+        except BaseException:
+            self._container.close()
+            raise
 
     def _next(self) -> tuple[Fraction, Any] | None:
         with media_errors("read the sound of", self._path):
@@ -63,7 +63,7 @@ class SoundTrack:
         else:
             self.description = f"{codec.codec.canonical_name} to aac"
             rate = codec.rate if codec.rate and codec.rate <= AAC_RATE else AAC_RATE
-            layout = codec.layout.name if codec.layout.nb_channels <= 2 else "stereo"
+            layout = "mono" if codec.layout.nb_channels == 1 else "stereo"
             target = self._output.add_stream("aac", rate=rate, layout=layout)
             target.bit_rate = AAC_BIT_RATE
             self._packets = self._encoded(stream, target, origin)

@@ -16,8 +16,8 @@ from edgeinfer.video.sound import SoundTrack
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
-# Constant quality; "veryfast" leaves the processor to the network.
-ENCODER_OPTIONS = {"crf": "23", "preset": "veryfast"}
+# Constant quality; "superfast" leaves the processor to the network.
+ENCODER_OPTIONS = {"crf": "23", "preset": "superfast"}
 
 # ITU-R BT.709 in limited range, as numbered by ITU-T H.273.
 BT709 = 1

@@ -108,16 +108,23 @@ CONV_CASES = [
 
 def transposed(h: int, w: int, c: int, o: int, k: int, s: int, p: int, group: int = 1, extra: int = 0) -> Case:
     attributes = {
-        "strides": [s, s], "pads": [p] * 4, "output_padding": [extra] * 2, "group": group, "layout": "NHWC",
+        "strides": [s, s],
+        "pads": [p] * 4,
+        "output_padding": [extra] * 2,
+        "group": group,
+        "layout": "NHWC",
         "activation": "Relu",
-    }  # fmt: skip
+    }
     return Case("ConvTranspose", [(2, h, w, c), weights(c, o // group, k, k), weights(o)], attributes, FUSED, 2e-5)
 
 
 TRANSPOSED_CASES = [
-    transposed(7, 9, 5, 6, 2, 2, 0), transposed(7, 9, 5, 6, 3, 2, 1, extra=1), transposed(7, 9, 8, 6, 4, 2, 1, group=2),
-    transposed(5, 4, 3, 4, 5, 3, 2), transposed(5, 4, 17, 18, 3, 1, 1),
-]  # fmt: skip
+    transposed(7, 9, 5, 6, 2, 2, 0),
+    transposed(7, 9, 5, 6, 3, 2, 1, extra=1),
+    transposed(7, 9, 8, 6, 4, 2, 1, group=2),
+    transposed(5, 4, 3, 4, 5, 3, 2),
+    transposed(5, 4, 17, 18, 3, 1, 1),
+]
 
 MATMUL_CASES = [
     *[Case("MatMul", [(rows, 7), weights(7, 19)], tolerance=1e-5) for rows in UGLY],
@@ -145,9 +152,23 @@ NORM_CASES = [
 ]
 
 UNARY = (
-    "Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Gelu", "Elu", "Abs", "Neg", "Exp", "Floor",
-    "Ceil", "Round", "Erf", "Swish",
-)  # fmt: skip
+    "Relu",
+    "LeakyRelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Sigmoid",
+    "Tanh",
+    "Gelu",
+    "Elu",
+    "Abs",
+    "Neg",
+    "Exp",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Erf",
+    "Swish",
+)
 ELEMENTWISE_CASES = [
     *[Case(name, [(37,)]) for name in UNARY],
     *[Case("Sigmoid", [(size,)]) for size in (*UGLY, 5000)],
@@ -175,7 +196,10 @@ COPY_CASES = [
     Case("Expand", [(3, 1, 5), np.array([2, 3, 4, 5])]),
     Case("Tile", [(3, 2, 5), np.array([1, 2, 3])]),
     Case("Gather", [(5, 7, 3), np.array([[0, -1], [3, 3]])], {"axis": 1}),
-    *[Case("Pad", [(2, 5, 7, 3), np.array([0, 2, 1, 0, 0, 3, 2, 0])], {"mode": m}) for m in ("constant", "reflect", "edge", "wrap")],  # fmt: skip
+    *[
+        Case("Pad", [(2, 5, 7, 3), np.array([0, 2, 1, 0, 0, 3, 2, 0])], {"mode": m})
+        for m in ("constant", "reflect", "edge", "wrap")
+    ],
     Case("Pad", [(5, 7), np.array([1, -1, 0, 2]), np.array(1.5, np.float32)]),
     Case("DepthToSpace", [(1, 3, 5, 12)], {"blocksize": 2, "layout": "NHWC"}, FUSED),
     Case("DepthToSpace", [(2, 3, 5, 18)], {"blocksize": 3, "mode": "CRD", "layout": "NHWC"}, FUSED),
@@ -184,13 +208,39 @@ COPY_CASES = [
 
 POOL_CASES = [
     *[
-        Case(op, [(2, 9, 10, c)], {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1], "layout": "NHWC"}, FUSED)
+        Case(
+            op,
+            [(2, 9, 10, c)],
+            {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1], "layout": "NHWC"},
+            FUSED,
+        )
         for op in ("MaxPool", "AveragePool")
         for c in (1, 3, 16, 17)
     ],
-    Case("AveragePool", [(1, 7, 7, 5)], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "count_include_pad": 1, "ceil_mode": 1, "layout": "NHWC"}, FUSED),  # fmt: skip
-    Case("MaxPool", [(1, 8, 8, 5)], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "dilations": [1, 2], "layout": "NHWC"}, FUSED),  # fmt: skip
-    *[Case(op, [(2, 7, 5, c)], {"layout": "NHWC"}, FUSED) for op in ("GlobalAveragePool", "GlobalMaxPool") for c in UGLY],
+    Case(
+        "AveragePool",
+        [(1, 7, 7, 5)],
+        {
+            "kernel_shape": [3, 3],
+            "strides": [2, 2],
+            "pads": [1] * 4,
+            "count_include_pad": 1,
+            "ceil_mode": 1,
+            "layout": "NHWC",
+        },
+        FUSED,
+    ),
+    Case(
+        "MaxPool",
+        [(1, 8, 8, 5)],
+        {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "dilations": [1, 2], "layout": "NHWC"},
+        FUSED,
+    ),
+    *[
+        Case(op, [(2, 7, 5, c)], {"layout": "NHWC"}, FUSED)
+        for op in ("GlobalAveragePool", "GlobalMaxPool")
+        for c in UGLY
+    ],
 ]
 
 REDUCE_CASES = [
@@ -218,9 +268,16 @@ RESIZE_CASES = [
 ]
 
 ALL = [
-    *CONV_CASES, *TRANSPOSED_CASES, *MATMUL_CASES, *NORM_CASES, *ELEMENTWISE_CASES, *COPY_CASES, *POOL_CASES,
-    *REDUCE_CASES, *RESIZE_CASES,
-]  # fmt: skip
+    *CONV_CASES,
+    *TRANSPOSED_CASES,
+    *MATMUL_CASES,
+    *NORM_CASES,
+    *ELEMENTWISE_CASES,
+    *COPY_CASES,
+    *POOL_CASES,
+    *REDUCE_CASES,
+    *RESIZE_CASES,
+]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -54,7 +54,10 @@ def emit_few_outputs(
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
     task_columns = geometry.out_width
-    while task_columns > 4 * tile_rows and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES:
+    while (
+        task_columns > 4 * tile_rows
+        and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES
+    ):
         task_columns = math.ceil(task_columns / 2)
     patch_columns = math.ceil((task_columns + geometry.kernel[1] - 1) / tile_rows) * tile_rows
     row_bytes = patch_columns * geometry.channels * 4

@@ -71,7 +71,8 @@ def conv_geometry(node: Node, context: LoweringContext) -> ConvGeometry:
     return ConvGeometry(
         batch, height, width, channels, out_height, out_width, out_channels, groups,
         (kernel[0], kernel[1]), tuple(attributes.get("strides", [1, 1])), tuple(attributes.get("dilations", [1, 1])),
-        (pads[0], pads[1]), tuple(attributes.get("upsample", [1, 1])), PAD_MODES[attributes.get("pad_mode", "constant")],
+        (pads[0], pads[1]), tuple(attributes.get("upsample", [1, 1])),
+        PAD_MODES[attributes.get("pad_mode", "constant")],
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ the fraction is whole. For one r these taps form a small convolution over x, wri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -49,7 +50,9 @@ def phases(kernel: int, stride: int, pad: int, out_size: int) -> list[Phase]:
 def phase_weight(weight: np.ndarray, groups: int, rows: list[int], columns: list[int]) -> np.ndarray:
     """Weights [channels, out/group, kh, kw] of one phase as an ordinary convolution's [out, channels/group, …]."""
     channels, group_outputs = weight.shape[:2]
-    part = weight[:, :, rows][:, :, :, columns].reshape(groups, channels // groups, group_outputs, len(rows), len(columns))
+    part = weight[:, :, rows][:, :, :, columns].reshape(
+        groups, channels // groups, group_outputs, len(rows), len(columns)
+    )
     return part.transpose(0, 2, 1, 3, 4).reshape(groups * group_outputs, channels // groups, len(rows), len(columns))
 
 
@@ -82,7 +85,7 @@ def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
             part = context.packed(
                 weight,
                 f"phase{rows.offset}.{columns.offset}of{stride_y}x{stride_x}pad{pad_top}.{pad_left}",
-                lambda a, rows=rows, columns=columns: phase_weight(a, groups, rows.taps, columns.taps),
+                partial(phase_weight, groups=groups, rows=rows.taps, columns=columns.taps),
             )
             row_floats = out_width * out_channels
             start = rows.offset * row_floats + columns.offset * out_channels

@@ -39,7 +39,9 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         if table.weights.shape[1] > MAX_TAPS:
             raise NotNative(f"{table.weights.shape[1]} source pixels for one")
         tensors[f"{name}_indices"] = context.new_constant(f"{node.name}.{name}_indices", table.indices.astype(np.int32))
-        tensors[f"{name}_weights"] = context.new_constant(f"{node.name}.{name}_weights", table.weights.astype(np.float32))
+        tensors[f"{name}_weights"] = context.new_constant(
+            f"{node.name}.{name}_weights", table.weights.astype(np.float32)
+        )
         tensors[f"{name}_taps"] = table.weights.shape[1]
     values = {
         "x": x, "y": y, **tensors, "height": height, "width": width, "channels": channels,

@@ -1,0 +1,55 @@
+"""``python -m benchmarks.models.export``: write the networks' graphs, without weights, to tests/data/models.
+
+Needs the extra ``train``. Each network is exported by both exporters of PyTorch (``NAME.onnx`` by the present one,
+``NAME.script.onnx`` by the older TorchScript one), with open height and width.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+import torch
+
+from benchmarks.models.networks import NETWORKS
+from benchmarks.models.weights import strip_weights
+
+FOLDER = Path(__file__).resolve().parents[2] / "tests" / "data" / "models"
+SIZE = 224
+
+
+def export(name: str, dynamo: bool) -> onnx.ModelProto:
+    """One network as an ONNX model."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]().eval()
+    image = torch.rand(1, 3, SIZE, SIZE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        if dynamo:
+            size = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+            torch.onnx.export(
+                network, (image,), path, dynamo=True, external_data=False, input_names=["image"],
+                output_names=["output"], dynamic_shapes=(size,), verbose=False,
+            )  # fmt: skip
+        else:
+            torch.onnx.export(
+                network, (image,), path, dynamo=False, opset_version=11, input_names=["image"],
+                output_names=["output"], dynamic_axes={"image": {2: "height", 3: "width"}},
+            )  # fmt: skip
+        return onnx.load(path)
+
+
+def main() -> None:
+    """Export all networks."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in NETWORKS:
+        for dynamo, suffix in ((True, ""), (False, ".script")):
+            model = strip_weights(export(name, dynamo))
+            path = FOLDER / f"{name}{suffix}.onnx"
+            path.write_bytes(model.SerializeToString(deterministic=True))
+            print(f"{path.name}: {path.stat().st_size} bytes, {len(model.graph.node)} nodes")
+
+
+if __name__ == "__main__":
+    main()
