@@ -204,7 +204,7 @@ class Session:
         return executor
 
     def _new_outputs(self, plan: Plan) -> list[np.ndarray]:
-        tensors = (plan.tensors[name] for name in plan.bindings)
+        tensors = (plan.tensors[name] for name in plan.outputs)
         return [np.empty(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
 
 
