@@ -8,7 +8,6 @@ the program that needs the kernels, so that this one never pays for Numba's memo
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from edgeinfer.abi import ABI_VERSION
 from edgeinfer.codegen.cache import manifest_path, module_hash
 from edgeinfer.codegen.compiler import compile_kernel
 from edgeinfer.codegen.linker import find_linker, link_shared
+from edgeinfer.codegen.sealed_file import write_sealed
+from edgeinfer.files import replacing
 from edgeinfer.kernels.registry import KernelSource, kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.simd.levels import LEVELS, Level
@@ -31,26 +32,20 @@ def write_manifest(level: Level, folder: Path) -> None:
         for source in kernel_sources(level).values()
     ]
     manifest = {"abi": ABI_VERSION, "level": level.name, "lanes": level.lanes, "kernels": rows}
-    path = manifest_path(folder)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(manifest))
-    os.replace(part, path)
+    with replacing(manifest_path(folder)) as part:
+        part.write_text(json.dumps(manifest))
 
 
 def build_kernel(source: KernelSource, level: Level, folder: Path) -> Path:
     """Compile one kernel into ``folder``; returns the library's (or, without a linker, the object's) path."""
     name = f"{source.name}-{module_hash(source.module)}"
     code = compile_kernel(source, level)
-    part = folder / f"{name}.{os.getpid()}.o"
-    part.write_bytes(code)
     if find_linker() is None:
-        return part.replace(folder / f"{name}.o")
-    library = folder / f"{name}.so"
-    try:
-        link_shared([part], library)
-    finally:
-        part.unlink(missing_ok=True)
-    return library
+        path = folder / f"{name}.o"
+    else:
+        path, code = folder / f"{name}.so", link_shared([code])
+    write_sealed(path, code)
+    return path
 
 
 def main(arguments: list[str]) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edgeinfer.abi import ABI_VERSION
+from edgeinfer.codegen.sealed_file import is_sealed
 from edgeinfer.errors import KernelError
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 
@@ -34,6 +35,7 @@ _COMMON = (
     "kernels/registry.py",
     "codegen/compiler.py",
     "codegen/linker.py",
+    "codegen/sealed_file.py",
 )
 _KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)
 
@@ -162,7 +164,7 @@ class KernelLibrary:
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.load([name])[name])
 
     def _compiled(self, name: str) -> bool:
-        return any((self.folder / f"{self._files[name]}{suffix}").exists() for suffix in (".so", ".o"))
+        return any(is_sealed(self.folder / f"{self._files[name]}{suffix}") for suffix in (".so", ".o"))
 
     def _address(self, name: str) -> int:
         library = self.folder / f"{self._files[name]}.so"

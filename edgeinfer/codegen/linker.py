@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from edgeinfer.errors import KernelError
@@ -21,8 +21,8 @@ def find_linker() -> tuple[str, ...] | None:
     return None
 
 
-def link_shared(objects: list[Path], library: Path) -> None:
-    """Link object files into a shared library, written beside and renamed.
+def link_shared(objects: list[bytes]) -> bytes:
+    """Link object files into a shared library.
 
     Raises:
         KernelError: if there is no linker, or it fails.
@@ -30,10 +30,13 @@ def link_shared(objects: list[Path], library: Path) -> None:
     linker = find_linker()
     if linker is None:
         raise KernelError("no linker found: install binutils, lld or a C compiler")
-    part = library.with_name(f"{library.name}.{os.getpid()}.part")
-    command = [*linker, "-o", str(part), *map(str, objects)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        part.unlink(missing_ok=True)
-        raise KernelError(f"{linker[0]} failed to link {library.name}: {done.stderr.strip()}")
-    os.replace(part, library)
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-link-") as folder:
+        paths = [Path(folder, f"{index}.o") for index in range(len(objects))]
+        for path, code in zip(paths, objects, strict=True):
+            path.write_bytes(code)
+        library = Path(folder, "library.so")
+        command = [*linker, "-o", str(library), *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise KernelError(f"{linker[0]} failed to link: {done.stderr.strip()}")
+        return library.read_bytes()

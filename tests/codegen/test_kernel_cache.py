@@ -61,15 +61,29 @@ def test_no_kernels_and_no_compiler_says_what_to_install(monkeypatch, tmp_path):
         KernelLibrary(cpu_level())
 
 
-def test_damaged_library_names_the_folder_to_delete(monkeypatch, tmp_path):
+@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"", lambda data: b"x" + data[1:]])
+def test_damaged_library_is_compiled_again(monkeypatch, tmp_path, damage):
     monkeypatch.setenv("EDGEINFER_CACHE", str(tmp_path))
     library = KernelLibrary(cpu_level())
     name = f"run_tape__{library.level}"
     library.load([name])
     (compiled,) = library.folder.glob(f"{name}-*.so")
-    compiled.write_bytes(b"damaged")
-    with pytest.raises(KernelError, match=str(library.folder)):
-        KernelLibrary(cpu_level()).load([name])
+    whole = compiled.read_bytes()
+    compiled.unlink()
+    compiled.write_bytes(damage(whole))
+    compiled_names = []
+    again = KernelLibrary(cpu_level(), progress=lambda done, total, shown: compiled_names.append(shown))
+    assert again.load([name])[name] > 0
+    assert compiled_names[-1] == name
+    assert compiled.read_bytes() == whole
+
+
+def test_damaged_manifest_names_the_folder_to_delete(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGEINFER_CACHE", str(tmp_path))
+    folder = KernelLibrary(cpu_level()).folder
+    cache.manifest_path(folder).write_text("{")
+    with pytest.raises(KernelError, match=str(folder)):
+        KernelLibrary(cpu_level())
 
 
 def test_objects_load_without_a_linker(monkeypatch, tmp_path):

@@ -1,0 +1,28 @@
+"""Files that end in the SHA-256 of what comes before it, so that damage is seen before the system loads them.
+
+The loaders of shared libraries and object files ignore what follows the last section.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from edgeinfer.files import replacing
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write data and its digest beside ``path``, then rename."""
+    with replacing(path) as part:
+        part.write_bytes(data + hashlib.sha256(data).digest())
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file exists and is exactly as it was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST_BYTES]).digest() == content[-_DIGEST_BYTES:]
