@@ -1,7 +1,8 @@
 """Times of whole models beside the peers: ``python -m benchmarks.compare [--models …] [--threads 1,2]``.
 
-All runtimes get the same inputs and the same number of threads and run in turn, A B C A B C …, so that a
-machine whose speed drifts treats them alike. Every output is compared with ONNX Runtime's.
+All runtimes get the same inputs and the same number of threads and take turns, A B C A B C …, so that a
+machine whose speed drifts treats them alike. A turn is a pause, in which the worker threads of the runtime before
+stop spinning, one run that is not counted, and three that are. Every output is compared with ONNX Runtime's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 
 from benchmarks.models import build, real_model
 from benchmarks.peers import RUNNERS, available
+
+PAUSE_SECONDS = 0.05
+RUNS_PER_TURN = 3
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,14 @@ def measure(case: Case, path: Path, threads: int, seconds: float) -> dict[str, T
     expected = outputs.get("onnxruntime", outputs["edgeinfer"])
     times: dict[str, list[float]] = {name: [] for name in runners}
     start = time.perf_counter()
-    while len(times["edgeinfer"]) < 5 or time.perf_counter() - start < seconds * len(runners):
+    while len(times["edgeinfer"]) < 9 or time.perf_counter() - start < seconds * len(runners):
         for name, run in runners.items():
-            before = time.perf_counter()
+            time.sleep(PAUSE_SECONDS)
             run()
-            times[name].append((time.perf_counter() - before) * 1e3)
+            for _ in range(RUNS_PER_TURN):
+                before = time.perf_counter()
+                run()
+                times[name].append((time.perf_counter() - before) * 1e3)
     return {
         name: Timing(float(np.median(values)), min(values), relative_difference(outputs[name], expected))
         for name, values in times.items()
