@@ -69,9 +69,24 @@ def model_path(case: Case, folder: Path) -> Path:
 
 
 def random_feeds(case: Case) -> dict[str, np.ndarray]:
-    """Uniform random inputs in 0..1, always the same."""
+    """Random inputs in 0..1, always the same: pictures like printed pages, vectors that sum to 1."""
     generator = np.random.default_rng(0)
-    return {name: generator.random(shape, dtype=np.float32) for name, shape in case.shapes.items()}
+    feeds = {}
+    for name, shape in case.shapes.items():
+        values = generator.random(shape, dtype=np.float32)
+        feeds[name] = values / values.sum() if len(shape) == 1 else page_of_strokes(generator, values)
+    return feeds
+
+
+def page_of_strokes(generator: np.random.Generator, noise: np.ndarray) -> np.ndarray:
+    """Lines of dark strokes on light paper, with a little noise; float32 [1, 3, height, width]."""
+    height, width = noise.shape[-2:]
+    ink = generator.random((height // 4, width // 2)) < 0.5
+    ink[np.arange(height // 4) % 6 > 3] = False
+    ink = ink.repeat(4, axis=0).repeat(2, axis=1)
+    page = np.full((height, width), 0.9, np.float32)
+    page[: ink.shape[0], : ink.shape[1]][ink] = 0.1
+    return page + np.float32(0.1) * noise
 
 
 def relative_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:

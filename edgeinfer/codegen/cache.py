@@ -107,6 +107,8 @@ def show_progress(done: int, total: int, name: str) -> None:
     """Say on standard error how far the compilation is."""
     if os.environ.get("EDGEINFER_LOG", "").lower() in ("quiet", "error"):
         return
+    if not sys.stderr.isatty() and 0 < done < total:
+        return
     end = "\n" if done == total or not sys.stderr.isatty() else "\r"
     print(f"edgeinfer: compiling kernels, once for this machine: {done}/{total} {name:<40}", end=end, file=sys.stderr)
 
