@@ -13,6 +13,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
 
@@ -139,10 +140,25 @@ def emit_conv(
     y_strides: tuple[int, int, int, int],
 ) -> None:
     """Append the convolution by whichever algorithm is estimated to be quicker; see ``emit_direct_conv``."""
-    lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
-    if depthwise_applies(geometry, lanes):
-        emit_depthwise(node, context, geometry, tensors, y_strides, kernels.only(depthwise_family(geometry)))
+    if depthwise_applies(geometry, context.kernels.lanes):
+        kernel = context.kernels.only(depthwise_family(geometry))
+        emit_depthwise(node, context, geometry, tensors, y_strides, kernel)
         return
+    cycles, emit, kernel = choose_algorithm(geometry, context)
+    if upsample_applies(geometry):
+        convs = phase_convs(geometry, y_strides)
+        if sum(choose_algorithm(conv.geometry, context)[0] for conv in convs) < cycles:
+            x, weight, bias, residual, y = tensors
+            for conv in convs:
+                merged = context.packed(weight, conv.name, conv.merge)
+                emit_conv(node, context, conv.geometry, (x, merged, bias, residual, y), conv.y_strides)
+            return
+    emit(node, context, geometry, tensors, y_strides, kernel)
+
+
+def choose_algorithm(geometry: ConvGeometry, context: LoweringContext) -> tuple[float, Emit, KernelRow]:
+    """The algorithm that is estimated to be quickest: its cycles, the function that emits it, its kernel."""
+    lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
     group_channels = geometry.out_channels // geometry.groups
     direct = choose_tile(kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)
     choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(geometry, direct, lanes), emit_direct_conv, direct)]
@@ -152,8 +168,7 @@ def emit_conv(
     if few_outputs_applies(geometry, lanes):
         kernel = kernels.only("f32_conv_few_outputs")
         choices.append((few_outputs_cycles(geometry, kernel, lanes), emit_few_outputs, kernel))
-    _, emit, kernel = min(choices, key=lambda choice: choice[0])
-    emit(node, context, geometry, tensors, y_strides, kernel)
+    return min(choices, key=lambda choice: choice[0])
 
 
 def emit_direct_conv(

@@ -20,6 +20,7 @@ class ConvGeometry:
     """The numbers of a two-dimensional convolution, channels last.
 
     Attributes are named as in the kernels' params; ``pads`` is (top, left); ``channels`` counts one group.
+    ``nominal_taps`` are those of the convolution of which this is one phase; 0 means its own.
     """
 
     batch: int
@@ -36,12 +37,26 @@ class ConvGeometry:
     pads: tuple[int, int]
     upsample: tuple[int, int]
     pad_mode: int
+    nominal_taps: int = 0
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations of the whole convolution."""
+        """Multiply-accumulate operations of the whole convolution, as its definition has them."""
         pixels = self.batch * self.out_height * self.out_width
-        return pixels * self.out_channels * self.channels * self.kernel[0] * self.kernel[1]
+        return pixels * self.out_channels * self.channels * (self.nominal_taps or self.kernel[0] * self.kernel[1])
+
+    @property
+    def end_pads(self) -> tuple[int, int]:
+        """The larger of the paddings before and after, in rows and in columns of the upsampled picture."""
+        sizes = zip(
+            (self.height, self.width), (self.out_height, self.out_width), self.kernel, self.strides, self.dilations,
+            self.upsample, self.pads, strict=True,
+        )  # fmt: skip
+        rows, columns = (
+            max(pad, (out - 1) * stride + (kernel - 1) * dilation + 1 - pad - size * factor)
+            for size, out, kernel, stride, dilation, factor, pad in sizes
+        )
+        return rows, columns
 
     @property
     def is_pointwise(self) -> bool:
