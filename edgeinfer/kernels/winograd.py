@@ -12,6 +12,7 @@ block of output channels is transformed back and written at once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,8 @@ FREQUENCIES = INPUT * INPUT
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
 
 
-def _filters(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
+@functools.cache
+def one_dimensional_transforms(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The one-dimensional transforms ``B^T d`` and ``A^T m`` of six vectors ``stride`` floats apart."""
     load, store, splat = simd.load, simd.store, simd.splat
 
@@ -73,42 +75,30 @@ def _filters(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return transform_input, transform_output
 
 
-@kernel_family("f32_winograd", CONV_PARAMS, TILES)
-def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
+def winograd_products(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """``run(...)``: everything behind the transform of the input: products, transform back, bias, activation.
+
+    Arguments: params, worker, ``v``, ``m`` (space for [frequency][tile][columns]), ``buffer`` (space for two squares
+    of frequencies), tiles of the task down and across, tiles rounded up to whole register tiles, input channels,
+    floats from tile to tile in ``v``, the task's first output pixel, and its image.
+    """
     ops = TileOps(simd, tile_rows, vectors)
     zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
     lanes, load, store = simd.lanes, simd.load, simd.store
     load_first, store_first, splat = simd.load_first, simd.store_first, simd.splat
-    transform_input, transform_output = _filters(simd)
-    read_patch, apply = patch_reader(simd), activate(simd)
-    square = FREQUENCIES * lanes
-
-    @njit(error_model="numpy")
-    def to_frequencies(
-        v: Any, patch: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, row_pitch: Any, channels: Any,
-        v_pitch: Any,
-    ) -> None:  # fmt: skip
-        for row in range(row_tiles):
-            for column in range(column_tiles):
-                start = row * OUTPUT * row_pitch + column * OUTPUT * channels
-                tile = row * column_tiles + column
-                for c in range(0, channels, lanes):
-                    for j in range(INPUT):
-                        transform_input(buffer, j * lanes, INPUT * lanes, patch, start + j * channels + c, row_pitch)
-                    for i in range(INPUT):
-                        place = (i * INPUT * tiles + tile) * v_pitch + c
-                        transform_input(v, place, tiles * v_pitch, buffer, i * INPUT * lanes, lanes)
+    _, transform_output = one_dimensional_transforms(simd)
+    apply = activate(simd)
 
     @njit(error_model="numpy")
     def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, channels: Any, v_pitch: Any) -> None:
         for frequency in range(FREQUENCIES):
             for first in range(0, tiles, tile_rows):
                 tile = zeros()
-                start = (frequency * tiles + first) * v_pitch
+                start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
                 for c in range(channels):
                     tile = outer(tile, v, start + c, v_pitch, u, u_index + c * columns)
-                store_tile(tile, m, (frequency * tiles + first) * columns, columns, tile_rows, columns)
+                place = frequency * (tiles * columns + lanes) + first * columns
+                store_tile(tile, m, place, columns, tile_rows, columns)
             u_index += channels * columns
 
     @njit(forceinline=True, error_model="numpy")
@@ -132,15 +122,67 @@ def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None
                 else:
                     store_first(y, at, value, count)
 
-    def body(p: Any, worker: Any) -> None:
-        x, u, bias, y = (
-            buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias), buffer_f32(worker, p.y),
-        )  # fmt: skip
+    @njit(forceinline=True, error_model="numpy")
+    def run(
+        p: Any, worker: Any, v: Any, m: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, channels: Any,
+        v_pitch: Any, out_row: Any, out_column: Any, image: Any,
+    ) -> None:  # fmt: skip
+        u, bias, y = buffer_f32(worker, p.w), buffer_f32(worker, p.bias), buffer_f32(worker, p.y)
         has_residual = p.residual >= 0
         residual = buffer_f32(worker, p.residual) if has_residual else y
-        channels = p.channels
+        result, m_pitch = advance(buffer, FREQUENCIES * lanes), tiles * columns + lanes
+        y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
+        for block in range((p.out_channels + columns - 1) // columns):
+            multiply(m, v, u, block * FREQUENCIES * channels * columns, tiles, channels, v_pitch)
+            for part in range(0, columns, lanes):
+                channel = block * columns + part
+                count = min(lanes, p.out_channels - channel)
+                if count <= 0:
+                    break
+                bias_vector = load(bias, channel)
+                for tile in range(row_tiles * column_tiles):
+                    row, column = tile // column_tiles * OUTPUT, tile % column_tiles * OUTPUT
+                    for i in range(INPUT):
+                        at = i * INPUT * m_pitch + tile * columns + part
+                        transform_output(buffer, i * OUTPUT * lanes, lanes, m, at, m_pitch)
+                    for j in range(OUTPUT):
+                        transform_output(result, j * lanes, OUTPUT * lanes, buffer, j * lanes, OUTPUT * lanes)
+                    finish_tile(
+                        y, y_start + row * p.y_row + column * p.y_pixel + channel, residual, has_residual,
+                        bias_vector, result, p, min(OUTPUT, p.out_height - out_row - row),
+                        min(OUTPUT, p.out_width - out_column - column), count,
+                    )  # fmt: skip
+
+    return run
+
+
+@kernel_family("f32_winograd", CONV_PARAMS, TILES)
+def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
+    lanes, columns = simd.lanes, vectors * simd.lanes
+    transform_input, _ = one_dimensional_transforms(simd)
+    read_patch, multiply_and_finish = patch_reader(simd), winograd_products(simd, tile_rows, vectors)
+
+    @njit(error_model="numpy")
+    def to_frequencies(
+        v: Any, patch: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, row_pitch: Any, channels: Any,
+        v_pitch: Any,
+    ) -> None:  # fmt: skip
+        frequency_pitch = tiles * v_pitch + lanes
+        for row in range(row_tiles):
+            for column in range(column_tiles):
+                start = row * OUTPUT * row_pitch + column * OUTPUT * channels
+                tile = row * column_tiles + column
+                for c in range(0, channels, lanes):
+                    for j in range(INPUT):
+                        transform_input(buffer, j * lanes, INPUT * lanes, patch, start + j * channels + c, row_pitch)
+                    for i in range(INPUT):
+                        place = i * INPUT * frequency_pitch + tile * v_pitch + c
+                        transform_input(v, place, frequency_pitch, buffer, i * INPUT * lanes, lanes)
+
+    def body(p: Any, worker: Any) -> None:
+        x, channels = buffer_f32(worker, p.x), p.channels
         v_pitch = (channels + lanes - 1) // lanes * lanes
-        blocks = (p.out_channels + columns - 1) // columns
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -155,10 +197,9 @@ def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None
             patch_rows, patch_columns = row_tiles * OUTPUT + 2, column_tiles * OUTPUT + 2
 
             buffer = scratch_f32(worker)
-            result = advance(buffer, square)
-            m = advance(result, square)
-            v = advance(m, FREQUENCIES * tiles * columns)
-            patch = advance(v, FREQUENCIES * tiles * v_pitch)
+            m = advance(buffer, 2 * FREQUENCIES * lanes)
+            v = advance(m, FREQUENCIES * (tiles * columns + lanes))
+            patch = advance(v, FREQUENCIES * (tiles * v_pitch + lanes))
             image_start = image * p.height * p.width * p.x_channels
             read_patch(
                 patch, x, p, image_start, 0, out_row - p.pad_top, out_column - p.pad_left, patch_rows, patch_columns
@@ -166,26 +207,8 @@ def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None
             to_frequencies(
                 v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, channels, v_pitch
             )
-            y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
-            for block in range(blocks):
-                multiply(m, v, u, block * FREQUENCIES * channels * columns, tiles, channels, v_pitch)
-                for part in range(0, columns, lanes):
-                    channel = block * columns + part
-                    count = min(lanes, p.out_channels - channel)
-                    if count <= 0:
-                        break
-                    bias_vector = load(bias, channel)
-                    for tile in range(row_tiles * column_tiles):
-                        row, column = tile // column_tiles * OUTPUT, tile % column_tiles * OUTPUT
-                        for i in range(INPUT):
-                            at = (i * INPUT * tiles + tile) * columns + part
-                            transform_output(buffer, i * OUTPUT * lanes, lanes, m, at, tiles * columns)
-                        for j in range(OUTPUT):
-                            transform_output(result, j * lanes, OUTPUT * lanes, buffer, j * lanes, OUTPUT * lanes)
-                        finish_tile(
-                            y, y_start + row * p.y_row + column * p.y_pixel + channel, residual, has_residual,
-                            bias_vector, result, p, min(OUTPUT, p.out_height - out_row - row),
-                            min(OUTPUT, p.out_width - out_column - column), count,
-                        )  # fmt: skip
+            multiply_and_finish(
+                p, worker, v, m, buffer, row_tiles, column_tiles, tiles, channels, v_pitch, out_row, out_column, image
+            )
 
     return body

@@ -16,6 +16,11 @@ from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, c
 from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
+from edgeinfer.plan.lowering.winograd_parts import (
+    emit_winograd_parts,
+    winograd_parts_applies,
+    winograd_parts_cycles,
+)
 
 Emit = Callable[
     [Node, LoweringContext, ConvGeometry, tuple[str, str, str, str, str], tuple[int, int, int, int], KernelRow], None
@@ -165,6 +170,9 @@ def choose_algorithm(geometry: ConvGeometry, context: LoweringContext) -> tuple[
     if winograd_applies(geometry):
         kernel = kernels.only("f32_winograd")
         choices.append((winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel))
+    if winograd_parts_applies(geometry):
+        kernel = kernels.only("f32_winograd_parts")
+        choices.append((winograd_parts_cycles(geometry, kernel, threads, lanes), emit_winograd_parts, kernel))
     if few_outputs_applies(geometry, lanes):
         kernel = kernels.only("f32_conv_few_outputs")
         choices.append((few_outputs_cycles(geometry, kernel, lanes), emit_few_outputs, kernel))

@@ -48,6 +48,17 @@ class TileTasks:
     row_tasks: int
     column_tasks: int
 
+    def values(self, batch: int) -> dict[str, int | float | str]:
+        """The kernel's params fields."""
+        return {
+            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
+            "column_tasks": self.column_tasks, "tiles": batch * self.row_tasks * self.column_tasks,
+        }  # fmt: skip
+
+
+def _whole_vectors(channels: int, lanes: int) -> int:
+    return math.ceil(channels / lanes) * lanes
+
 
 def pack_filters(weight: np.ndarray, columns: int) -> np.ndarray:
     """Transform [out, channels, 3, 3] and pack it as [block, frequency, channel, columns] (float64 inside)."""
@@ -59,11 +70,17 @@ def pack_filters(weight: np.ndarray, columns: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(FREQUENCIES, channels, blocks, columns).transpose(2, 0, 1, 3))
 
 
-def cut_tile_tasks(geometry: ConvGeometry, tile_rows: int, threads: int, lanes: int) -> TileTasks:
-    """Cut the output into blocks of tiles that fit the cache and occupy all threads."""
+def cut_tile_tasks(geometry: ConvGeometry, tile_rows: int, threads: int, tile_floats: int) -> TileTasks:
+    """Cut the output into blocks of tiles that fit the cache and occupy all threads.
+
+    Args:
+        geometry: the convolution's numbers.
+        tile_rows: tiles that are multiplied together.
+        threads: number of workers.
+        tile_floats: floats of one frequency of one tile of the transformed input.
+    """
     high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
-    channels = math.ceil(geometry.channels / lanes) * lanes
-    room = max(tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (FREQUENCIES * channels * 4)))
+    room = max(tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (FREQUENCIES * tile_floats * 4)))
     share = math.ceil(geometry.batch * high * wide / threads)
     limit = max(1, min(room, max(share, tile_rows)))
     columns = min(wide, limit)
@@ -85,8 +102,8 @@ def winograd_applies(geometry: ConvGeometry) -> bool:
 
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated cycles of the whole convolution, all threads together."""
-    tasks = cut_tile_tasks(geometry, kernel.traits["rows"], threads, lanes)
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    tasks = cut_tile_tasks(geometry, tile_rows, threads, _whole_vectors(geometry.channels, lanes))
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     blocks = math.ceil(geometry.out_channels / columns)
     products = task_tiles * FREQUENCIES * geometry.channels * blocks * columns / lanes
@@ -108,19 +125,16 @@ def emit_winograd(
     x, weight, bias, residual, y = tensors
     lanes = context.kernels.lanes
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, lanes)
+    channels = _whole_vectors(geometry.channels, lanes)
+    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, channels)
     filters = context.packed(weight, f"winograd{columns}", lambda a: pack_filters(a, columns))
     values = {
-        **conv_values(node, geometry, y_strides),
+        **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "w": filters, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
-        "task_rows": tasks.rows, "task_columns": tasks.columns,
-        "row_tasks": tasks.row_tasks, "column_tasks": tasks.column_tasks,
-        "tiles": geometry.batch * tasks.row_tasks * tasks.column_tasks,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    channels = math.ceil(geometry.channels / lanes) * lanes
     patch = (tasks.rows * OUTPUT + 2) * (tasks.columns * OUTPUT + 2) * geometry.channels
-    floats = FREQUENCIES * (2 * lanes + tiles * (columns + channels)) + patch + lanes
+    floats = FREQUENCIES * (4 * lanes + tiles * (columns + channels)) + patch + lanes
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),

@@ -1,0 +1,103 @@
+"""Winograd convolution with kernels larger than 3x3, cut into 3x3 parts: when it pays, packing, tasks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.winograd import (
+    FREQUENCIES,
+    INPUT,
+    OUTPUT,
+    TRANSFORM_CYCLES,
+    cut_tile_tasks,
+    pack_filters,
+)
+
+PART = 3
+MIN_KERNEL = 5
+# With more channels the transformed input of the parts no longer fits the cache.
+MAX_CHANNELS = 16
+
+# Cycles of one transform of six vectors along rows of the patch, and of one copied vector; measured on Zen 4.
+ROW_TRANSFORM_CYCLES = 26
+COPY_CYCLES = 1.5
+
+
+def part_counts(geometry: ConvGeometry) -> tuple[int, int]:
+    """Parts down and across."""
+    return math.ceil(geometry.kernel[0] / PART), math.ceil(geometry.kernel[1] / PART)
+
+
+def part_weights(weight: np.ndarray) -> np.ndarray:
+    """Weights [out, channels, kh, kw] as [out, part * channels, 3, 3], zeros beyond the kernel."""
+    out_channels, channels, kernel_height, kernel_width = weight.shape
+    down, across = math.ceil(kernel_height / PART), math.ceil(kernel_width / PART)
+    padded = np.zeros((out_channels, channels, down * PART, across * PART), np.float32)
+    padded[:, :, :kernel_height, :kernel_width] = weight
+    parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 4, 1, 3, 5)
+    return parts.reshape(out_channels, down * across * channels, PART, PART)
+
+
+def winograd_parts_applies(geometry: ConvGeometry) -> bool:
+    """Whether the convolution is of the kind that this kernel computes."""
+    return (
+        min(geometry.kernel) >= MIN_KERNEL and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
+        and geometry.groups == 1 and geometry.channels <= MAX_CHANNELS
+    )  # fmt: skip
+
+
+def _depth(geometry: ConvGeometry) -> int:
+    """Length of the inner loop: parts times channels."""
+    return math.prod(part_counts(geometry)) * geometry.channels
+
+
+def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
+    """Estimated cycles of the whole convolution, all threads together."""
+    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    down, across = part_counts(geometry)
+    tasks = cut_tile_tasks(geometry, tile_rows, threads, _depth(geometry) + lanes)
+    tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
+    products = FREQUENCIES * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
+    row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
+    transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES
+    copies = FREQUENCIES * down * across * math.ceil(geometry.channels / lanes) * COPY_CYCLES
+    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES
+    return geometry.batch * tasks.row_tasks * tasks.column_tasks * tiles * (products + transforms + copies + back)
+
+
+def emit_winograd_parts(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    tensors: tuple[str, str, str, str, str],
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+) -> None:
+    """Append the convolution; arguments as for ``emit_direct_conv``."""
+    x, weight, bias, residual, y = tensors
+    lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
+    down, across = part_counts(geometry)
+    v_pitch = _depth(geometry) + lanes
+    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, v_pitch)
+    filters = context.packed(weight, f"winogradparts{columns}", lambda a: pack_filters(part_weights(a), columns))
+    values = {
+        **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
+        "x": x, "w": filters, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "kernel_height": down * PART, "kernel_width": across * PART,
+    }  # fmt: skip
+    tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
+    patch_rows, patch_columns = tasks.rows * OUTPUT + down * PART - 1, tasks.columns * OUTPUT + across * PART - 1
+    row_floats = patch_columns * geometry.channels
+    buffer = max(2 * FREQUENCIES * lanes, 2 * INPUT * (row_floats + lanes))
+    # Vectors of the last row of the patch and of the last tile reach one vector further.
+    floats = buffer + FREQUENCIES * (tiles * (columns + v_pitch) + 2 * lanes) + patch_rows * row_floats + 3 * lanes
+    context.step(
+        kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
+        in_place=((residual, y),) if residual else (),
+    )  # fmt: skip
