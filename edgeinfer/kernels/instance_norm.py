@@ -18,7 +18,7 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, claim
+from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.vectors import clamp, fma, vector_sqrt
 
 STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks tiles")
@@ -122,19 +122,52 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
 def f32_scale_shift(simd: Simd) -> Callable[..., None]:
     """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel.
 
-    ``affine_image`` is the number of floats from one image's scales to the next's, 0 if all share them.
+    ``affine_image`` is the number of floats from one image's scales to the next's, 0 if all share them. Pixels are
+    done ``lanes`` at a time: so many are ``channels`` whole vectors, each with its own vector of scales. Where
+    ``channels`` is not a multiple of ``lanes``, these are laid out in scratch memory first.
     """
     lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
     load_first, store_first = simd.load_first, simd.store_first
     apply = activate(simd)
 
+    @njit(forceinline=True, error_model="numpy")
+    def finish(value: Any, p: Any) -> Any:
+        value = clamp(value, splat(np.float32(p.low)), splat(np.float32(p.high)))
+        if p.activation != 0:
+            value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+        return value
+
+    @njit(forceinline=True, error_model="numpy")
+    def run(
+        p: Any, y: Any, x: Any, residual: Any, has_residual: Any, start: Any, floats: Any, scales: Any, shifts: Any,
+        period: Any,
+    ) -> None:  # fmt: skip
+        """Floats ``start`` to ``start + floats``; vector i takes scale and shift ``i % period``."""
+        whole = floats - floats % lanes
+        for first in range(0, min(period, whole), lanes):
+            scale, shift = load(scales, first), load(shifts, first)
+            i = first
+            while i < whole:
+                value = fma(load(x, start + i), scale, shift)
+                if has_residual:
+                    value = value + load(residual, start + i)
+                store(y, start + i, finish(value, p))
+                i += period
+        if whole < floats:
+            at, rest = start + whole, floats - whole
+            value = fma(load_first(x, at, rest), load(scales, whole % period), load(shifts, whole % period))
+            if has_residual:
+                value = value + load_first(residual, at, rest)
+            store_first(y, at, finish(value, p), rest)
+
     def body(p: Any, worker: Any) -> None:
         x, affine, y = buffer_f32(worker, p.x), buffer_f32(worker, p.affine), buffer_f32(worker, p.y)
         has_residual = p.residual >= 0
         residual = buffer_f32(worker, p.residual) if has_residual else y
-        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
-        first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
         channels = p.channels
+        repeated = channels % lanes != 0
+        period = channels * lanes if repeated else channels
+        pattern = scratch_f32(worker)
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -143,27 +176,12 @@ def f32_scale_shift(simd: Simd) -> Callable[..., None]:
             first_pixel = task % p.pixel_tasks * p.task_pixels
             pixels = min(p.task_pixels, p.pixels - first_pixel)
             start = (image * p.pixels + first_pixel) * channels
-            at_scale = image * p.affine_image
-            for c in range(0, channels, lanes):
-                scale, shift = load(affine, at_scale + c), load(affine, at_scale + p.pitch + c)
-                count = channels - c
-                for pixel in range(pixels):
-                    at = start + pixel * channels + c
-                    if count >= lanes:
-                        value = fma(load(x, at), scale, shift)
-                        if has_residual:
-                            value = value + load(residual, at)
-                        value = clamp(value, low, high)
-                        if p.activation != 0:
-                            value = apply(value, p.activation, first, second)
-                        store(y, at, value)
-                    else:
-                        value = fma(load_first(x, at, count), scale, shift)
-                        if has_residual:
-                            value = value + load_first(residual, at, count)
-                        value = clamp(value, low, high)
-                        if p.activation != 0:
-                            value = apply(value, p.activation, first, second)
-                        store_first(y, at, value, count)
+            scales, shifts = advance(affine, image * p.affine_image), advance(affine, image * p.affine_image + p.pitch)
+            if repeated:
+                for i in range(period):
+                    pattern[i] = scales[i % channels]
+                    pattern[period + i] = shifts[i % channels]
+                scales, shifts = pattern, advance(pattern, period)
+            run(p, y, x, residual, has_residual, start, pixels * channels, scales, shifts, period)
 
     return body

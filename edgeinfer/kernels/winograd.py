@@ -75,35 +75,21 @@ def one_dimensional_transforms(simd: Simd) -> tuple[Callable[..., Any], Callable
     return transform_input, transform_output
 
 
-def winograd_products(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """``run(...)``: everything behind the transform of the input: products, transform back, bias, activation.
+def inverse_transform(simd: Simd, vectors: int) -> Callable[..., None]:
+    """``run(...)``: from products to pixels: transform back, bias, residual, activation.
 
-    Arguments: params, worker, ``v``, ``m`` (space for [frequency][tile][columns]), ``buffer`` (space for two squares
-    of frequencies), tiles of the task down and across, tiles rounded up to whole register tiles, input channels,
-    floats from tile to tile in ``v``, the task's first output pixel, and its image.
+    Arguments: params, worker, ``m`` as [frequency][tile][columns] with a vector of space between frequencies,
+    ``buffer`` (space for two squares of frequencies), the block of output channels, tiles of the task down and
+    across, tiles of a row of tiles in ``m``, tiles in ``m``, the task's first output pixel, and its image.
     """
-    ops = TileOps(simd, tile_rows, vectors)
-    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
-    lanes, load, store = simd.lanes, simd.load, simd.store
+    lanes, load, store, columns = simd.lanes, simd.load, simd.store, vectors * simd.lanes
     load_first, store_first, splat = simd.load_first, simd.store_first, simd.splat
     _, transform_output = one_dimensional_transforms(simd)
     apply = activate(simd)
 
-    @njit(error_model="numpy")
-    def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, channels: Any, v_pitch: Any) -> None:
-        for frequency in range(FREQUENCIES):
-            for first in range(0, tiles, tile_rows):
-                tile = zeros()
-                start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                for c in range(channels):
-                    tile = outer(tile, v, start + c, v_pitch, u, u_index + c * columns)
-                place = frequency * (tiles * columns + lanes) + first * columns
-                store_tile(tile, m, place, columns, tile_rows, columns)
-            u_index += channels * columns
-
     @njit(forceinline=True, error_model="numpy")
     def finish_tile(
-        y: Any, place: Any, residual: Any, has_residual: Any, bias: Any, square_at: Any, p: Any, rows: Any, across: Any,
+        y: Any, place: Any, residual: Any, has_residual: Any, bias: Any, square: Any, p: Any, rows: Any, across: Any,
         count: Any,
     ) -> None:  # fmt: skip
         low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
@@ -111,7 +97,7 @@ def winograd_products(simd: Simd, tile_rows: int, vectors: int) -> Callable[...,
         for i in range(rows):
             for j in range(across):
                 at = place + i * p.y_row + j * p.y_pixel
-                value = load(square_at, (i * OUTPUT + j) * lanes) + bias
+                value = load(square, (i * OUTPUT + j) * lanes) + bias
                 if has_residual:
                     value = value + load_first(residual, at, count)
                 value = clamp(value, low, high)
@@ -124,34 +110,33 @@ def winograd_products(simd: Simd, tile_rows: int, vectors: int) -> Callable[...,
 
     @njit(forceinline=True, error_model="numpy")
     def run(
-        p: Any, worker: Any, v: Any, m: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, channels: Any,
-        v_pitch: Any, out_row: Any, out_column: Any, image: Any,
+        p: Any, worker: Any, m: Any, buffer: Any, block: Any, row_tiles: Any, column_tiles: Any, row_pitch: Any,
+        tiles: Any, out_row: Any, out_column: Any, image: Any,
     ) -> None:  # fmt: skip
-        u, bias, y = buffer_f32(worker, p.w), buffer_f32(worker, p.bias), buffer_f32(worker, p.y)
+        bias, y = buffer_f32(worker, p.bias), buffer_f32(worker, p.y)
         has_residual = p.residual >= 0
         residual = buffer_f32(worker, p.residual) if has_residual else y
         result, m_pitch = advance(buffer, FREQUENCIES * lanes), tiles * columns + lanes
         y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
-        for block in range((p.out_channels + columns - 1) // columns):
-            multiply(m, v, u, block * FREQUENCIES * channels * columns, tiles, channels, v_pitch)
-            for part in range(0, columns, lanes):
-                channel = block * columns + part
-                count = min(lanes, p.out_channels - channel)
-                if count <= 0:
-                    break
-                bias_vector = load(bias, channel)
-                for tile in range(row_tiles * column_tiles):
-                    row, column = tile // column_tiles * OUTPUT, tile % column_tiles * OUTPUT
-                    for i in range(INPUT):
-                        at = i * INPUT * m_pitch + tile * columns + part
-                        transform_output(buffer, i * OUTPUT * lanes, lanes, m, at, m_pitch)
-                    for j in range(OUTPUT):
-                        transform_output(result, j * lanes, OUTPUT * lanes, buffer, j * lanes, OUTPUT * lanes)
-                    finish_tile(
-                        y, y_start + row * p.y_row + column * p.y_pixel + channel, residual, has_residual,
-                        bias_vector, result, p, min(OUTPUT, p.out_height - out_row - row),
-                        min(OUTPUT, p.out_width - out_column - column), count,
-                    )  # fmt: skip
+        for part in range(0, columns, lanes):
+            channel = block * columns + part
+            count = min(lanes, p.out_channels - channel)
+            if count <= 0:
+                break
+            bias_vector = load(bias, channel)
+            for tile in range(row_tiles * column_tiles):
+                tile_row, tile_column = tile // column_tiles, tile % column_tiles
+                row, column = tile_row * OUTPUT, tile_column * OUTPUT
+                for i in range(INPUT):
+                    at = i * INPUT * m_pitch + (tile_row * row_pitch + tile_column) * columns + part
+                    transform_output(buffer, i * OUTPUT * lanes, lanes, m, at, m_pitch)
+                for j in range(OUTPUT):
+                    transform_output(result, j * lanes, OUTPUT * lanes, buffer, j * lanes, OUTPUT * lanes)
+                finish_tile(
+                    y, y_start + row * p.y_row + column * p.y_pixel + channel, residual, has_residual,
+                    bias_vector, result, p, min(OUTPUT, p.out_height - out_row - row),
+                    min(OUTPUT, p.out_width - out_column - column), count,
+                )  # fmt: skip
 
     return run
 
@@ -159,9 +144,10 @@ def winograd_products(simd: Simd, tile_rows: int, vectors: int) -> Callable[...,
 @kernel_family("f32_winograd", CONV_PARAMS, TILES)
 def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
-    lanes, columns = simd.lanes, vectors * simd.lanes
+    ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
+    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
     transform_input, _ = one_dimensional_transforms(simd)
-    read_patch, multiply_and_finish = patch_reader(simd), winograd_products(simd, tile_rows, vectors)
+    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors)
 
     @njit(error_model="numpy")
     def to_frequencies(
@@ -180,8 +166,21 @@ def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None
                         place = i * INPUT * frequency_pitch + tile * v_pitch + c
                         transform_input(v, place, frequency_pitch, buffer, i * INPUT * lanes, lanes)
 
+    @njit(error_model="numpy")
+    def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, channels: Any, v_pitch: Any) -> None:
+        for frequency in range(FREQUENCIES):
+            for first in range(0, tiles, tile_rows):
+                tile = zeros()
+                start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
+                for c in range(channels):
+                    tile = outer(tile, v, start + c, v_pitch, u, u_index + c * columns)
+                place = frequency * (tiles * columns + lanes) + first * columns
+                store_tile(tile, m, place, columns, tile_rows, columns)
+            u_index += channels * columns
+
     def body(p: Any, worker: Any) -> None:
-        x, channels = buffer_f32(worker, p.x), p.channels
+        x, u, channels = buffer_f32(worker, p.x), buffer_f32(worker, p.w), p.channels
+        blocks = (p.out_channels + columns - 1) // columns
         v_pitch = (channels + lanes - 1) // lanes * lanes
         while True:
             task = claim(worker)
@@ -207,8 +206,11 @@ def f32_winograd(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None
             to_frequencies(
                 v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, channels, v_pitch
             )
-            multiply_and_finish(
-                p, worker, v, m, buffer, row_tiles, column_tiles, tiles, channels, v_pitch, out_row, out_column, image
-            )
+            for block in range(blocks):
+                multiply(m, v, u, block * FREQUENCIES * channels * columns, tiles, channels, v_pitch)
+                transform_back(
+                    p, worker, m, buffer, block, row_tiles, column_tiles, column_tiles, tiles, out_row, out_column,
+                    image,
+                )  # fmt: skip
 
     return body

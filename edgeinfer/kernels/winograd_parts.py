@@ -8,7 +8,8 @@ so 36 * 9 products stand for 16 * 81: four times fewer, as for a single 3x3 kern
 networks (3 channels) the parts are what fills the inner loop: it runs over part and channel, [a][b][channel].
 
 With few channels a vector holds several pixels of a row, so both transforms run along whole rows of the patch:
-down the columns first, then across with taps ``channels`` floats apart; what a part needs is copied from there.
+down the columns first, then across with taps ``channels`` floats apart. The transform at every pixel is kept, and
+the products read it in place: tile i of a row and part b start at pixel 4i + 3b.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from edgeinfer.kernels.winograd import (
     INPUT,
     OUTPUT,
     TILES,
+    inverse_transform,
     one_dimensional_transforms,
-    winograd_products,
 )
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.tile import TileOps
 
 PART = 3
 
@@ -37,49 +39,53 @@ PART = 3
 @kernel_family("f32_winograd_parts", CONV_PARAMS, TILES)
 def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
-    lanes, load, store, columns = simd.lanes, simd.load, simd.store, vectors * simd.lanes
+    ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
+    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
     transform_input, _ = one_dimensional_transforms(simd)
-    read_patch, multiply_and_finish = patch_reader(simd), winograd_products(simd, tile_rows, vectors)
-
-    @njit(forceinline=True, error_model="numpy")
-    def copy_parts(v: Any, place: Any, v_pitch: Any, across: Any, column_tiles: Any, parts: Any, channels: Any) -> None:
-        """Copy one row of frequencies; vectors reach beyond the channels, into places that are written next."""
-        for tile in range(column_tiles):
-            at, source = place + tile * v_pitch, tile * OUTPUT * channels
-            for _ in range(parts):
-                for c in range(0, channels, lanes):
-                    store(v, at + c, load(across, source + c))
-                at += channels
-                source += PART * channels
+    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors)
 
     @njit(error_model="numpy")
     def to_frequencies(
-        v: Any, patch: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, patch_columns: Any,
-        channels: Any, parts_down: Any, parts_across: Any, v_pitch: Any,
-    ) -> None:  # fmt: skip
-        row_floats = patch_columns * channels
+        v: Any, v_pitch: Any, patch: Any, down: Any, row_tiles: Any, parts_down: Any, row_floats: Any, channels: Any
+    ) -> None:
+        """Fill v[frequency][row of tiles][a][floats of a row]; ``down`` has space for six rows."""
         pitch = row_floats + lanes
-        across = advance(buffer, INPUT * pitch)
-        used = (column_tiles * OUTPUT + PART * (parts_across - 1)) * channels
         for row in range(row_tiles):
             for a in range(parts_down):
                 start = (row * OUTPUT + a * PART) * row_floats
                 for n in range(0, row_floats, lanes):
-                    transform_input(buffer, n, pitch, patch, start + n, row_floats)
+                    transform_input(down, n, pitch, patch, start + n, row_floats)
+                place = (row * parts_down + a) * row_floats
                 for i in range(INPUT):
-                    for n in range(0, used, lanes):
-                        transform_input(across, n, pitch, buffer, i * pitch + n, channels)
-                    for j in range(INPUT):
-                        frequency = i * INPUT + j
-                        place = frequency * (tiles * v_pitch + lanes) + row * column_tiles * v_pitch
-                        place += a * parts_across * channels
-                        copy_parts(v, place, v_pitch, advance(across, j * pitch), column_tiles, parts_across, channels)
+                    for n in range(0, row_floats, lanes):
+                        transform_input(v, i * INPUT * v_pitch + place + n, v_pitch, down, i * pitch + n, channels)
+
+    @njit(error_model="numpy")
+    def multiply(
+        m: Any, v: Any, v_pitch: Any, u: Any, u_index: Any, row_tiles: Any, padded_columns: Any, row_floats: Any,
+        channels: Any, parts_down: Any, parts_across: Any,
+    ) -> None:  # fmt: skip
+        m_pitch = row_tiles * padded_columns * columns + lanes
+        for frequency in range(FREQUENCIES):
+            for row in range(row_tiles):
+                for first in range(0, padded_columns, tile_rows):
+                    tile, weights = zeros(), u_index
+                    for a in range(parts_down):
+                        start = frequency * v_pitch + (row * parts_down + a) * row_floats + first * OUTPUT * channels
+                        for b in range(parts_across):
+                            for c in range(channels):
+                                at = start + b * PART * channels + c
+                                tile = outer(tile, v, at, OUTPUT * channels, u, weights)
+                                weights += columns
+                    place = frequency * m_pitch + (row * padded_columns + first) * columns
+                    store_tile(tile, m, place, columns, tile_rows, columns)
+            u_index += parts_down * parts_across * channels * columns
 
     def body(p: Any, worker: Any) -> None:
-        x, channels = buffer_f32(worker, p.x), p.channels
+        x, u, channels = buffer_f32(worker, p.x), buffer_f32(worker, p.w), p.channels
         parts_down, parts_across = p.kernel_height // PART, p.kernel_width // PART
-        depth = parts_down * parts_across * channels
-        v_pitch = depth + lanes
+        block_floats = FREQUENCIES * parts_down * parts_across * channels * columns
+        blocks = (p.out_channels + columns - 1) // columns
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -90,24 +96,30 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             out_row, out_column = row_task * p.task_rows * OUTPUT, column_task * p.task_columns * OUTPUT
             row_tiles = min(p.task_rows, (p.out_height - out_row + OUTPUT - 1) // OUTPUT)
             column_tiles = min(p.task_columns, (p.out_width - out_column + OUTPUT - 1) // OUTPUT)
-            tiles = (row_tiles * column_tiles + tile_rows - 1) // tile_rows * tile_rows
+            padded_columns = (column_tiles + tile_rows - 1) // tile_rows * tile_rows
+            tiles = row_tiles * padded_columns
             patch_rows = row_tiles * OUTPUT + p.kernel_height - 1
-            patch_columns = column_tiles * OUTPUT + p.kernel_width - 1
+            patch_columns = padded_columns * OUTPUT + p.kernel_width - 1
+            row_floats = patch_columns * channels
+            v_pitch = row_tiles * parts_down * row_floats + lanes
 
             buffer = scratch_f32(worker)
-            m = advance(buffer, max(2 * FREQUENCIES * lanes, 2 * INPUT * (patch_columns * channels + lanes)))
+            m = advance(buffer, max(2 * FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes))
             v = advance(m, FREQUENCIES * (tiles * columns + lanes))
-            patch = advance(v, FREQUENCIES * (tiles * v_pitch + lanes) + lanes)
+            patch = advance(v, FREQUENCIES * v_pitch + lanes)
             image_start = image * p.height * p.width * p.x_channels
             read_patch(
                 patch, x, p, image_start, 0, out_row - p.pad_top, out_column - p.pad_left, patch_rows, patch_columns
             )
-            to_frequencies(
-                v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns, channels, parts_down, parts_across,
-                v_pitch,
-            )  # fmt: skip
-            multiply_and_finish(
-                p, worker, v, m, buffer, row_tiles, column_tiles, tiles, depth, v_pitch, out_row, out_column, image
-            )
+            to_frequencies(v, v_pitch, patch, buffer, row_tiles, parts_down, row_floats, channels)
+            for block in range(blocks):
+                multiply(
+                    m, v, v_pitch, u, block * block_floats, row_tiles, padded_columns, row_floats, channels,
+                    parts_down, parts_across,
+                )  # fmt: skip
+                transform_back(
+                    p, worker, m, buffer, block, row_tiles, column_tiles, padded_columns, tiles, out_row, out_column,
+                    image,
+                )  # fmt: skip
 
     return body

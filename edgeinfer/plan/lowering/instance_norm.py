@@ -36,7 +36,9 @@ def _emit_scale_shift(
     }  # fmt: skip
     kernel = context.kernels.only("f32_scale_shift")
     in_place = ((x, y), (residual, y)) if residual else ((x, y),)
-    context.step(kernel, node, values, (y,), in_place=in_place)
+    lanes = context.kernels.lanes
+    scratch = 8 * channels * lanes if channels % lanes else 0
+    context.step(kernel, node, values, (y,), scratch_bytes=scratch, in_place=in_place)
 
 
 @lowering("InstanceNormalization", domain=FUSED)

@@ -24,9 +24,8 @@ MIN_KERNEL = 5
 # With more channels the transformed input of the parts no longer fits the cache.
 MAX_CHANNELS = 16
 
-# Cycles of one transform of six vectors along rows of the patch, and of one copied vector; measured on Zen 4.
+# Cycles of one transform of six vectors along rows of the patch; measured on Zen 4.
 ROW_TRANSFORM_CYCLES = 26
-COPY_CYCLES = 1.5
 
 
 def part_counts(geometry: ConvGeometry) -> tuple[int, int]:
@@ -57,18 +56,22 @@ def _depth(geometry: ConvGeometry) -> int:
     return math.prod(part_counts(geometry)) * geometry.channels
 
 
+def _tile_floats(geometry: ConvGeometry) -> int:
+    """Floats of one frequency of one tile of the transformed input: four pixels for each part down."""
+    return part_counts(geometry)[0] * OUTPUT * geometry.channels
+
+
 def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated cycles of the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
-    tasks = cut_tile_tasks(geometry, tile_rows, threads, _depth(geometry) + lanes)
-    tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
+    tasks = cut_tile_tasks(geometry, tile_rows, threads, _tile_floats(geometry))
+    tiles = tasks.rows * math.ceil(tasks.columns / tile_rows) * tile_rows
     products = FREQUENCIES * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
     row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
     transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES
-    copies = FREQUENCIES * down * across * math.ceil(geometry.channels / lanes) * COPY_CYCLES
     back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES
-    return geometry.batch * tasks.row_tasks * tasks.column_tasks * tiles * (products + transforms + copies + back)
+    return geometry.batch * tasks.row_tasks * tasks.column_tasks * tiles * (products + transforms + back)
 
 
 def emit_winograd_parts(
@@ -83,20 +86,21 @@ def emit_winograd_parts(
     x, weight, bias, residual, y = tensors
     lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
-    v_pitch = _depth(geometry) + lanes
-    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, v_pitch)
+    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, _tile_floats(geometry))
     filters = context.packed(weight, f"winogradparts{columns}", lambda a: pack_filters(part_weights(a), columns))
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "w": filters, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
-    tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    patch_rows, patch_columns = tasks.rows * OUTPUT + down * PART - 1, tasks.columns * OUTPUT + across * PART - 1
-    row_floats = patch_columns * geometry.channels
-    buffer = max(2 * FREQUENCIES * lanes, 2 * INPUT * (row_floats + lanes))
-    # Vectors of the last row of the patch and of the last tile reach one vector further.
-    floats = buffer + FREQUENCIES * (tiles * (columns + v_pitch) + 2 * lanes) + patch_rows * row_floats + 3 * lanes
+    padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
+    row_floats = (padded_columns * OUTPUT + across * PART - 1) * geometry.channels
+    buffer = max(2 * FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes)
+    products = tasks.rows * padded_columns * columns + lanes
+    transformed = tasks.rows * down * row_floats + lanes
+    # Vectors at the end of a row reach into what follows, at the end of the patch one row of transforms further.
+    patch = (tasks.rows * OUTPUT + down * PART - 1) * row_floats + INPUT * geometry.channels + 3 * lanes
+    floats = buffer + FREQUENCIES * (products + transformed) + patch
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
