@@ -11,14 +11,15 @@ import numpy as np
 
 from edgeinfer.abi import TEAM, WORKER
 from edgeinfer.errors import KernelError
+from edgeinfer.runtime.placement import WorkerPlacement
 
 Entry = Callable[[int, int], None]
 
 _FUTEX_CALL = {
     "x86_64": 202, "aarch64": 98, "riscv64": 98, "armv7l": 240, "armv6l": 240, "i686": 240,
 }  # fmt: skip
-# A waiting worker looks this often before it sleeps: some ten microseconds, longer than most steps take.
-SPINS = 2000
+# A waiting worker looks this often before it sleeps: some tens of microseconds, as long as many steps take.
+SPINS = 4000
 
 
 class WorkerTeam:
@@ -67,6 +68,8 @@ class WorkerTeam:
         ]
         for thread in self._python_threads:
             thread.start()
+        self._placement = WorkerPlacement([thread.native_id or 0 for thread in self._python_threads])
+        self._indices = np.arange(threads)
 
     def run(self, steps: int, first: int, last: int, bases: int, scratch: int, scratch_bytes: int) -> None:
         """Run steps ``first`` to before ``last`` of a table with all workers.
@@ -84,7 +87,9 @@ class WorkerTeam:
         team, workers = self._team, self._workers
         team["steps"], team["first"], team["last"], team["counter"] = steps, first, last, 0
         workers["bases"] = bases
-        workers["scratch"] = scratch + np.arange(self._threads) * scratch_bytes
+        np.multiply(self._indices, scratch_bytes, out=workers["scratch"])
+        workers["scratch"] += scratch
+        self._placement.update()
         self._run_tape(self._team_address, self._addresses[0])
 
     def close(self) -> None:
