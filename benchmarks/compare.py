@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.models import build, real_model
 from benchmarks.peers import RUNNERS, available
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 RUNS_PER_TURN = 3
 
 
