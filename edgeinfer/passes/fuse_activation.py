@@ -30,7 +30,8 @@ class FuseActivation(Rule):
         if reader is None or reader.inputs[0] != node.outputs[0]:
             return None
         activation = activation_of(view, reader)
-        if activation is None:
+        known = view.graph.types.get(node.outputs[0])
+        if activation is None or known is None or not known.dtype.is_float:
             return None
         attributes: dict[str, Any] | str = dict(node.attributes)
         if node.op == "Conv":
@@ -39,9 +40,5 @@ class FuseActivation(Rule):
             attributes = fused_transpose_attributes(view, node)
         if isinstance(attributes, str):
             return attributes
-        if node.op in ("Add", "Mul") and node.domain == ONNX:
-            known = view.graph.types.get(node.outputs[0])
-            if known is None or not known.dtype.is_float:
-                return None
         fused = Node(node.op, node.inputs, reader.outputs, {**attributes, **activation}, node.name, FUSED)
         return Patch([node, reader], [fused])
