@@ -45,6 +45,10 @@ class PlanError(EdgeInferError):
     """A graph cannot be planned for the given shapes, threads and kernels."""
 
 
+class DynamicShapeError(PlanError):
+    """Shapes inside a graph depend on data, so that it cannot be planned whole ahead of a run."""
+
+
 class KernelError(EdgeInferError):
     """The compiled kernels cannot be found, built or loaded on this machine."""
 

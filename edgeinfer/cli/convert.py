@@ -10,8 +10,7 @@ from typing import Any
 from edgeinfer.cli.arguments import add_shapes, example_text
 from edgeinfer.errors import ConversionError
 from edgeinfer.format import write_edge
-from edgeinfer.passes import run_passes
-from edgeinfer.passes.store_float16 import StoreWeightsAsFloat16
+from edgeinfer.passes import StoreWeightsAsFloat16, run_passes
 from edgeinfer.tools.inspect import parse_shapes
 from edgeinfer.tools.text import bytes_text, print_table
 

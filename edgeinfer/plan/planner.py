@@ -43,7 +43,7 @@ def make_plan(
     Raises:
         InputError: if the shapes do not fit the graph's inputs.
         ShapeError: naming the node whose inputs do not fit.
-        PlanError: if shapes inside the graph depend on data.
+        DynamicShapeError: if shapes inside the graph depend on data.
     """
     check_input_shapes(graph, input_shapes)
     types = {name: TensorType(graph.types[name].dtype, tuple(shape)) for name, shape in input_shapes.items()}

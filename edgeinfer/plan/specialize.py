@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from edgeinfer.errors import InputError, PlanError
+from edgeinfer.errors import DynamicShapeError, InputError
 from edgeinfer.graph import DType, Graph, Node, TensorType, reads
 from edgeinfer.ops import infer_types
 
@@ -90,13 +90,13 @@ def specialize(graph: Graph, input_types: Mapping[str, TensorType]) -> Graph:
 
     Raises:
         ShapeError: naming the node whose inputs do not fit.
-        PlanError: naming the nodes whose output shapes depend on data.
+        DynamicShapeError: naming the nodes whose output shapes depend on data.
     """
     types, known = infer_types(graph, dict(input_types))
     static = static_graph(graph, graph.nodes, graph.outputs, types, known)
     dynamic = [str(node) for node in static.nodes if not all(is_plannable(types.get(n)) for n in node.outputs if n)]
     if dynamic:
-        raise PlanError(f"the output shapes of {', '.join(dynamic)} depend on data and cannot be planned ahead")
+        raise DynamicShapeError(f"the output shapes of {', '.join(dynamic)} depend on data and cannot be planned ahead")
     return static
 
 

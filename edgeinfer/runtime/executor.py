@@ -57,6 +57,11 @@ class Executor:
         """Bytes of memory that the executor holds."""
         return self._arena.nbytes + self._params.nbytes + self._table.nbytes
 
+    def new_outputs(self) -> list[np.ndarray]:
+        """Uninitialised arrays for the outputs."""
+        tensors = (self.plan.tensors[name] for name in self.plan.outputs)
+        return [np.empty(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
+
     def _cut(self, steps: Sequence[NativeStep | HostStep]) -> list[tuple[int, int] | HostStep]:
         """Ranges of native steps, and the host steps between them."""
         stretches: list[tuple[int, int] | HostStep] = []

@@ -10,12 +10,13 @@ from types import TracebackType
 
 import numpy as np
 
-from edgeinfer.errors import InputError
+from edgeinfer.errors import DynamicShapeError, InputError
 from edgeinfer.graph import DType, Graph, Shape, TensorType
 from edgeinfer.plan.plan import Plan
-from edgeinfer.plan.planner import make_plan
+from edgeinfer.plan.planner import make_plan, plan_static
 from edgeinfer.plan.prepare import prepare
 from edgeinfer.plan.weights import WeightBlock
+from edgeinfer.runtime.dynamic import DynamicRunner
 from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
 from edgeinfer.runtime.threads import resolve_threads
@@ -54,7 +55,8 @@ class Session:
         self._kernels = kernels or host_kernels()
         self._graph = prepare(graph)
         self._weights = WeightBlock(self._graph.constants)
-        self._executors: OrderedDict[Key, Executor] = OrderedDict()
+        self._executors: OrderedDict[Key, Executor | None] = OrderedDict()
+        self._dynamic = DynamicRunner(self._graph, self._plan_region, self._make_executor)
         self._lock = threading.Lock()
         self._team: WorkerTeam | None = None
         self._closed = False
@@ -89,7 +91,9 @@ class Session:
         arrays = self._checked(feeds)
         with self._lock:
             executor = self._executor(arrays)
-            outputs = self._new_outputs(executor.plan)
+            if executor is None:
+                return self._dynamic.run(dict(zip(self._graph.inputs, arrays, strict=True)))
+            outputs = executor.new_outputs()
             executor.run(arrays, outputs)
         return dict(zip(self._graph.outputs, outputs, strict=True))
 
@@ -122,7 +126,10 @@ class Session:
         inputs = self._checked({name: arrays[name] for name in self._graph.inputs})
         outputs = [arrays[name] for name in self._graph.outputs]
         with self._lock:
-            expected = self._new_outputs(self._executor(inputs).plan)
+            executor = self._executor(inputs)
+        if executor is None:
+            raise InputError("bind needs outputs of known shapes; those of this model depend on data: use run")
+        expected = executor.new_outputs()
         for name, array, wanted in zip(self._graph.outputs, outputs, expected, strict=True):
             if array.shape != wanted.shape or array.dtype != wanted.dtype:
                 raise InputError(
@@ -130,10 +137,15 @@ class Session:
                 )
             if not array.flags.writeable:
                 raise InputError(f"output '{name}' is read-only")
-        return Binding(self, inputs, outputs)
+        return Binding(self, executor, inputs, outputs)
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-        """The plan for given input shapes."""
+        """The plan for given input shapes.
+
+        Raises:
+            InputError: if the shapes do not fit the model's inputs.
+            DynamicShapeError: if shapes inside the model depend on data.
+        """
         return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights)
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
@@ -141,13 +153,18 @@ class Session:
         arrays = self._checked(feeds)
         with self._lock:
             executor = self._executor(arrays)
-            return executor.profile(arrays, self._new_outputs(executor.plan))
+            if executor is not None:
+                return executor.profile(arrays, executor.new_outputs())
+            times: list[StepTime] = []
+            self._dynamic.run(dict(zip(self._graph.inputs, arrays, strict=True)), times)
+            return times
 
     def close(self) -> None:
         """End the worker threads and free the plans; the session cannot run afterwards."""
         with self._lock:
             self._closed = True
             self._executors.clear()
+            self._dynamic.clear()
             if self._team is not None:
                 self._team.close()
                 self._team = None
@@ -164,6 +181,10 @@ class Session:
         team = getattr(self, "_team", None)
         if team is not None:
             team.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("the session is closed")
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The inputs in order as contiguous arrays of the right dtypes; shapes are checked by planning."""
@@ -186,33 +207,42 @@ class Session:
             arrays.append(np.ascontiguousarray(array).reshape(array.shape))
         return arrays
 
-    def _executor(self, arrays: list[np.ndarray]) -> Executor:
-        """The executor for the shapes of the inputs, planned if it is not among the recent ones."""
-        if self._closed:
-            raise InputError("the session is closed")
+    def _executor(self, arrays: list[np.ndarray]) -> Executor | None:
+        """The executor for the shapes of the inputs, planned if it is not among the recent ones.
+
+        None if shapes inside the model depend on data.
+        """
+        self._check_open()
         key = tuple(array.shape for array in arrays)
-        executor = self._executors.get(key)
-        if executor is None:
-            plan = self.plan(dict(zip(self._graph.inputs, key, strict=True)))
-            if self._team is None and any(True for _ in plan.native_steps()):
-                run_tape, worker_loop = self._kernels.entry("run_tape"), self._kernels.entry("worker_loop")
-                self._team = WorkerTeam(self.threads, run_tape, worker_loop)
-            executor = self._executors[key] = Executor(plan, self._kernels, self._team)
+        if key not in self._executors:
+            try:
+                plan = self.plan(dict(zip(self._graph.inputs, key, strict=True)))
+                self._executors[key] = self._make_executor(plan)
+            except DynamicShapeError:
+                self._executors[key] = None
             if len(self._executors) > RECENT_PLANS:
                 self._executors.popitem(last=False)
         self._executors.move_to_end(key)
-        return executor
+        return self._executors[key]
 
-    def _new_outputs(self, plan: Plan) -> list[np.ndarray]:
-        tensors = (plan.tensors[name] for name in plan.outputs)
-        return [np.empty(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
+    def _make_executor(self, plan: Plan) -> Executor:
+        if self._team is None and any(True for _ in plan.native_steps()):
+            run_tape, worker_loop = self._kernels.entry("run_tape"), self._kernels.entry("worker_loop")
+            self._team = WorkerTeam(self.threads, run_tape, worker_loop)
+        return Executor(plan, self._kernels, self._team)
+
+    def _plan_region(self, static: Graph, weights: WeightBlock) -> Plan:
+        return plan_static(static, self._kernels.kernel_set, self.threads, weights)
 
 
 class Binding:
     """A session with fixed input and output arrays; ``run`` allocates nothing."""
 
-    def __init__(self, session: Session, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
+    def __init__(
+        self, session: Session, executor: Executor, inputs: list[np.ndarray], outputs: list[np.ndarray]
+    ) -> None:
         self._session = session
+        self._executor = executor
         self._inputs = inputs
         self._outputs = outputs
 
@@ -220,4 +250,5 @@ class Binding:
         """Compute the bound outputs from what the bound inputs hold now."""
         session = self._session
         with session._lock:
-            session._executor(self._inputs).run(self._inputs, self._outputs)
+            session._check_open()
+            self._executor.run(self._inputs, self._outputs)
