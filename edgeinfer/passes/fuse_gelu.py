@@ -10,8 +10,8 @@ from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.patterns import (
     is_close,
     is_op,
+    is_power,
     is_real,
-    is_scalar,
     made_by,
     only_read_by,
     operands,
@@ -83,12 +83,12 @@ def _cube(view: GraphView, name: str, x: str) -> list[Node] | None:
     if node is None:
         return None
     if node.op == "Pow":
-        return [node] if node.inputs[0] == x and is_scalar(view, node.inputs[1], 3.0) else None
+        return [node] if is_power(view, node, x, 3.0) else None
     other = other_input(node, x)
     square = made_by(view, other, "Mul", "Pow") if other else None
     if square is None or square.inputs[0] != x:
         return None
-    is_square = is_scalar(view, square.inputs[1], 2.0) if square.op == "Pow" else square.inputs[1] == x
+    is_square = is_power(view, square, x, 2.0) if square.op == "Pow" else square.inputs[1] == x
     return [square, node] if is_square else None
 
 
@@ -106,5 +106,5 @@ def _product(view: GraphView, plus: Node, x: str) -> list[Node] | None:
         return None
     if factor == x and scaled_operand(view, second) == (first.outputs[0], 0.5):
         return [first, second]
-    is_half = is_scalar(view, factor, 0.5) and is_op(second, "Mul")
+    is_half = scalar_operand(view, first, "Mul") == (plus.outputs[0], 0.5) and is_op(second, "Mul")
     return [first, second] if is_half and other_input(second, first.outputs[0]) == x else None

@@ -40,6 +40,13 @@ def is_scalar(view: GraphView, name: str, value: float) -> bool:
     return found is not None and abs(found - value) <= 1e-6 * max(1.0, abs(value))
 
 
+def is_power(view: GraphView, node: Node, base: str, exponent: float) -> bool:
+    """Whether a node raises a value to a constant power, in the shape of the value."""
+    if not is_op(node, "Pow") or node.inputs[0] != base or not is_scalar(view, node.inputs[1], exponent):
+        return False
+    return _keeps_rank(view, base, node.inputs[1])
+
+
 def operands(node: Node) -> Iterator[tuple[str, str]]:
     """The two operands of a commutative node, in both orders."""
     first, second = node.inputs
