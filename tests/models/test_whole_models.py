@@ -16,6 +16,7 @@ from benchmarks.models import build, generated, real_model
 from converters.onnx import import_model
 from edgeinfer.format import read_edge, write_edge
 from edgeinfer.ops import run_graph
+from edgeinfer.plan.verify_arena import verify_arena
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
@@ -125,11 +126,13 @@ def test_model_equals_onnx_runtime_at_lower_levels(name, level, edge_files):
 
 
 @pytest.mark.parametrize("name", [*generated(), "multistyle26", "ppocr_v4_det"])
-def test_model_runs_without_host_steps(name, edge_files):
-    with Session(read_edge(edge_files(name)), threads=1) as session:
+def test_model_runs_without_host_steps_in_a_sound_arena(name, edge_files):
+    with Session(read_edge(edge_files(name)), threads=2) as session:
         feeds = feeds_of(name)[0]
         plan = session.plan({key: array.shape for key, array in feeds.items()})
         assert [(step.node.op, step.reason) for step in plan.host_steps()] == []
+        verify_arena(plan)
+        assert plan.activation_bytes <= 1.1 * plan.lower_bound
 
 
 def test_multistyle26_is_fused_completely(edge_files):
