@@ -8,8 +8,10 @@ from edgeinfer.graph import GraphView, Node
 from edgeinfer.passes.patterns import (
     axes_of,
     consumers_of,
+    is_power,
     is_real,
     is_scalar,
+    keeps_rank,
     made_by,
     only_read_by,
     other_input,
@@ -92,7 +94,7 @@ def find_normalization(view: GraphView, root: Node) -> SpelledNormalization | st
 
 def _is_root(view: GraphView, node: Node) -> bool:
     if node.op == "Pow":
-        return is_scalar(view, node.inputs[1], 0.5) or is_scalar(view, node.inputs[1], -0.5)
+        return is_power(view, node, node.inputs[0], 0.5) or is_power(view, node, node.inputs[0], -0.5)
     return node.op == "Sqrt"
 
 
@@ -118,19 +120,23 @@ def _statistics(view: GraphView, root: Node) -> _Statistics | str | None:
 
 def _is_square(view: GraphView, node: Node) -> bool:
     if node.op == "Pow":
-        return is_scalar(view, node.inputs[1], 2.0)
+        return is_power(view, node, node.inputs[0], 2.0)
     return node.inputs[0] == node.inputs[1]
 
 
 def _quotient(view: GraphView, root: Node, statistics: _Statistics) -> _Quotient | None:
     deviation = root.outputs[0]
-    if root.op == "Pow" and is_scalar(view, root.inputs[1], -0.5):
+    if is_power(view, root, root.inputs[0], -0.5):
         return _product(view, deviation, [], statistics)
     for division in consumers_of(view, deviation, "Div"):
         if division.inputs == [statistics.centred, deviation]:
             return _Quotient([division])
     inverses = consumers_of(view, deviation, "Reciprocal")
-    inverses += [node for node in consumers_of(view, deviation, "Div") if is_scalar(view, node.inputs[0], 1.0)]
+    inverses += [
+        node
+        for node in consumers_of(view, deviation, "Div")
+        if is_scalar(view, node.inputs[0], 1.0) and keeps_rank(view, deviation, node.inputs[0])
+    ]
     found = (_product(view, inverse.outputs[0], [inverse], statistics) for inverse in inverses)
     return next((product for product in found if product is not None), None)
 

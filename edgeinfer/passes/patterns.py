@@ -44,7 +44,7 @@ def is_power(view: GraphView, node: Node, base: str, exponent: float) -> bool:
     """Whether a node raises a value to a constant power, in the shape of the value."""
     if not is_op(node, "Pow") or node.inputs[0] != base or not is_scalar(view, node.inputs[1], exponent):
         return False
-    return _keeps_rank(view, base, node.inputs[1])
+    return keeps_rank(view, base, node.inputs[1])
 
 
 def operands(node: Node) -> Iterator[tuple[str, str]]:
@@ -60,12 +60,12 @@ def scalar_operand(view: GraphView, node: Node | None, operator: str) -> tuple[s
         return None
     for name, other in operands(node):
         value = scalar(view, other)
-        if value is not None and name not in view.graph.constants and _keeps_rank(view, name, other):
+        if value is not None and name not in view.graph.constants and keeps_rank(view, name, other):
             return name, value
     return None
 
 
-def _keeps_rank(view: GraphView, name: str, constant: str) -> bool:
+def keeps_rank(view: GraphView, name: str, constant: str) -> bool:
     """Whether a constant with one element broadcasts with a value without adding axes to it."""
     known = view.graph.types.get(name)
     rank = known.rank if known is not None else None
@@ -76,7 +76,7 @@ def scaled_operand(view: GraphView, node: Node | None) -> tuple[str, float] | No
     """The operand and the factor of a node ``x * a``, ``a * x`` or ``x / (1 / a)``."""
     if node is not None and is_op(node, "Div"):
         divisor = scalar(view, node.inputs[1])
-        return (node.inputs[0], 1.0 / divisor) if divisor and _keeps_rank(view, *node.inputs) else None
+        return (node.inputs[0], 1.0 / divisor) if divisor and keeps_rank(view, *node.inputs) else None
     return scalar_operand(view, node, "Mul")
 
 
