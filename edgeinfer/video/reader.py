@@ -73,7 +73,8 @@ class VideoReader:
             self._frames = self._decode(start)
             self._first = next(self._frames, None)
             if self._first is None:
-                raise MediaError(f"cannot decode {path}: it holds no frame that can be decoded")
+                problem = f"it ends before {start:g} s" if start > 0 else "it holds no frame that can be decoded"
+                raise MediaError(f"cannot decode {path}: {problem}")
             self.width, self.height = self._output_size(self._first, size or SizeRequest())
             self.frame_count = self._count_frames(start)
         except BaseException:
