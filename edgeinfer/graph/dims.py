@@ -98,7 +98,7 @@ def ceil_divide(left: Dim, right: Dim) -> Dim:
         return -(-left // right)
     if right == 1:
         return left
-    return f"ceil({left}/{right})"
+    return f"ceil({_operand(left)}/{_operand(right)})"
 
 
 def product(dims: Iterable[Dim]) -> Dim:
