@@ -47,7 +47,7 @@ def divided(b, centred, variance, form, swap=False):
 
 @pytest.mark.parametrize(
     ("form", "square", "swap"),
-    itertools.product(["div", "inverse", "reciprocal", "rsqrt", "pow"], ["pow", "mul"], [0, 1]),
+    list(itertools.product(["div", "inverse", "reciprocal", "rsqrt", "pow"], ["pow", "mul"], [0, 1])),
 )
 def test_spelled_instance_normalization_is_fused(builder, apply, operators, form, square, swap):
     b = builder(x=(2, 3, "h", "w"))
@@ -236,3 +236,32 @@ def test_a_mean_over_pictures_is_global_average_pooling(builder, apply, operator
 def test_a_mean_over_channels_stays(builder, apply):
     b = builder(x=(1, 3, 4, 5))
     assert apply(ReplaceReduceMean(), b.graph(b.node("ReduceMean", "x", b.axes(1)))).count == 0
+
+
+@pytest.mark.parametrize("keeps", ["split", "norm"])
+def test_group_normalization_with_a_part_that_is_read_elsewhere_stays(builder, apply, keeps):
+    b = builder(x=("n", 6, "h", "w"))
+    value = group_norm(b, b.node("Shape", "x"))
+    split, norm = (b.result.nodes[index].outputs[0] for index in (1, 2))
+    result = apply(FuseGroupNormalization(), b.graph(value, split if keeps == "split" else norm))
+    assert result.count == 0
+    assert refusals(result) == (["the reshaped value is read elsewhere"] if keeps == "split" else [])
+
+
+def test_group_normalization_with_computed_parameters_is_refused(builder, apply):
+    b = builder(x=(1, 6, 4, 4), s=(2,))
+    split = b.node("Reshape", "x", b.axes(0, 2, -1))
+    norm = b.node("InstanceNormalization", split, "s", b.constant([0.5, 0.0]))
+    result = apply(FuseGroupNormalization(), b.graph(b.node("Reshape", norm, b.node("Shape", "x"))))
+    assert refusals(result) == ["scale and bias of the groups are computed at run time"]
+
+
+def test_a_power_with_an_exponent_that_adds_axes_is_no_square(builder, apply):
+    b = builder(x=(2, 3, 5))
+    mean = b.node("ReduceMean", "x", b.axes(2))
+    centred = b.node("Sub", "x", mean)
+    squared = b.node("Pow", centred, b.constant([[[[2.0]]]]))
+    variance = b.node("Add", b.node("ReduceMean", squared, b.axes(3)), b.constant(1e-5))
+    graph = b.graph(b.node("Div", centred, b.node("Sqrt", variance)))
+    assert apply(FuseInstanceNormalization(), graph).count == 0
+    assert apply(FuseLayerNormalization(), graph).count == 0
