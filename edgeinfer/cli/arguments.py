@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 
 
+def positive(text: str) -> int:
+    """A number from 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return int(text)
+
+
 def thread_count(text: str) -> int | str:
     """``auto`` or a number of threads."""
     if text == "auto":
         return text
-    if not text.isdigit() or not int(text):
+    if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"'{text}' is neither 'auto' nor a positive number")
     return int(text)
 

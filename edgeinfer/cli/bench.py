@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.cli.arguments import add_shapes, add_threads, example_text
+from edgeinfer.cli.arguments import add_shapes, add_threads, example_text, positive
 from edgeinfer.tools.bench import bench
 from edgeinfer.tools.inspect import parse_shapes, shape_text
 from edgeinfer.tools.text import bytes_text, print_table
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="an .edge or .onnx file")
-    parser.add_argument("--runs", type=int, default=30, metavar="N", help="timed runs (default: 30)")
+    parser.add_argument("--runs", type=positive, default=30, metavar="N", help="timed runs (default: 30)")
     parser.add_argument("--profile", action="store_true", help="also measure every step by itself")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     add_shapes(parser)
@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     shapes = parse_shapes(arguments.shape)
-    result = bench(arguments.model, shapes, arguments.threads, max(1, arguments.runs), arguments.profile)
+    result = bench(arguments.model, shapes, arguments.threads, arguments.runs, arguments.profile)
     if arguments.json:
         print(json.dumps(result, indent=2))
         return 0

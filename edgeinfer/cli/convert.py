@@ -41,6 +41,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert; returns 1 if the outputs differ by more than is explained by rounding."""
+    if arguments.output.suffix == ".onnx":
+        raise ConversionError(f"{arguments.output} would be no ONNX file: give the output a name that ends in .edge")
+    shapes = parse_shapes(arguments.shape)
     try:
         converters = importlib.import_module("converters")
         importlib.import_module("onnx")
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.no_check:
         return 0
     check = importlib.import_module("edgeinfer.tools.convert_check")
-    result = check.compare(arguments.model, arguments.output, arguments.input, parse_shapes(arguments.shape))
+    result = check.compare(arguments.model, arguments.output, arguments.input, shapes)
     limit = 2e-2 if arguments.float16 else 1e-3
     print_table(
         f"compared with {result.oracle} on {result.inputs}",

@@ -9,8 +9,9 @@ from typing import Any
 import edgeinfer
 from edgeinfer.cli.arguments import add_threads, example_text
 from edgeinfer.errors import MediaError
+from edgeinfer.pictures import write_picture
 from edgeinfer.tools.convert_check import gather_inputs
-from edgeinfer.tools.images import as_picture, write_array, write_picture
+from edgeinfer.tools.images import as_picture, write_array
 from edgeinfer.tools.text import print_table
 
 

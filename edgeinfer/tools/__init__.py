@@ -1,1 +1,1 @@
-"""."""
+"""What the command line prints: descriptions, measurements, comparisons, tables."""

@@ -42,6 +42,8 @@ def gather_inputs(session: Session, texts: list[str]) -> dict[str, np.ndarray]:
             raise InputError(f"'{text}' is not an input: write NAME=FILE")
         if name not in ports:
             raise InputError(f"there is no input '{name}'; the inputs are {list(ports)}")
+        if name in feeds:
+            raise InputError(f"input '{name}' is given twice")
         feeds[name] = read_input(ports[name], Path(file))
     return feeds
 
@@ -60,11 +62,25 @@ def compare(original: Path, converted: Path, texts: list[str], shapes: Mapping[s
     oracle, expected = _original(original, feeds, list(results))
     rows = []
     for name, result in results.items():
-        difference = np.abs(result.astype(np.float64) - expected[name].astype(np.float64))
-        largest = float(difference.max()) if difference.size else 0.0
-        extent = float(np.ptp(expected[name].astype(np.float64))) if difference.size else 1.0
-        rows.append((name, largest, largest / max(extent, 1e-12)))
+        rows.append((name, *differences(result, expected[name])))
     return Comparison(oracle, "given inputs" if texts else "random inputs", rows)
+
+
+def differences(result: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """The largest difference, and the same relative to the range of the finite expected values.
+
+    Both are infinite where only one of two elements is NaN or they are different infinities.
+    """
+    left, right = result.astype(np.float64), expected.astype(np.float64)
+    if not left.size:
+        return 0.0, 0.0
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(left - right))
+    largest = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max())
+    finite = right[np.isfinite(right)]
+    extent = float(np.ptp(finite)) if finite.size else 0.0
+    return largest, largest / max(extent, 1e-12)
 
 
 def _original(path: Path, feeds: Mapping[str, np.ndarray], outputs: list[str]) -> tuple[str, dict[str, np.ndarray]]:

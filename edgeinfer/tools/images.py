@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgeinfer.errors import InputError, MediaError
+from edgeinfer.files import replacing
+from edgeinfer.pictures import PICTURE_SUFFIXES, read_picture
 from edgeinfer.runtime.session import Port
-
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm"}
-
-
-def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ModuleNotFoundError as error:
-        raise MediaError("reading and writing pictures needs Pillow: pip install 'edgeinfer[video]'") from error
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """A picture as uint8 [height, width, 3].
-
-    Raises:
-        MediaError: if the file is missing or no picture.
-    """
-    image = _pillow()
-    try:
-        with image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise MediaError(f"{path} cannot be read as a picture: {error}") from error
-
-
-def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [height, width, 3] as a picture, beside its place and renamed."""
-    image = _pillow()
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        image.fromarray(pixels).save(part)
-        os.replace(part, path)
-    except (OSError, ValueError, KeyError) as error:
-        part.unlink(missing_ok=True)
-        raise MediaError(f"cannot write {path}: {error}") from error
 
 
 def read_input(port: Port, path: Path) -> np.ndarray:
@@ -63,9 +27,7 @@ def read_input(port: Port, path: Path) -> np.ndarray:
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"input '{port.name}': {path} cannot be read as .npy: {error}") from error
     if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(
-            f"input '{port.name}': {path} is neither .npy nor a picture ({', '.join(sorted(PICTURE_SUFFIXES))})"
-        )
+        raise InputError(f"input '{port.name}': {path} is neither .npy nor a picture ({', '.join(PICTURE_SUFFIXES)})")
     pixels = read_picture(path)
     shape = port.shape
     if shape is None or len(shape) != 4 or 3 not in (shape[1], shape[3]):
@@ -98,11 +60,8 @@ def as_picture(array: np.ndarray) -> np.ndarray | None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an ``.npy`` file beside its place and rename it."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        with open(part, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             np.save(file, array)
-        os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise MediaError(f"cannot write {path}: {error.strerror}") from error

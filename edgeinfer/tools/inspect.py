@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import DType, Graph
 from edgeinfer.passes import count_operators
 from edgeinfer.runtime.session import Port, Session
+
+# Elements of one input; more is a mistake, and would occupy the planner for minutes.
+LARGEST_INPUT = 2**32
 
 
 def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
@@ -27,6 +31,10 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
             shape = (-1,)
         if not separator or not name or any(dim < 0 for dim in shape):
             raise InputError(f"'{text}' is not a shape: write NAME=1x3x360x640")
+        if math.prod(shape) > LARGEST_INPUT:
+            raise InputError(f"'{text}' is too large: an input may have up to {LARGEST_INPUT:,} elements")
+        if name in shapes:
+            raise InputError(f"the shape of input '{name}' is given twice")
         shapes[name] = shape
     return shapes
 
@@ -43,7 +51,7 @@ def default_shapes(ports: Sequence[Port], given: Mapping[str, tuple[int, ...]]) 
         if name in given:
             shapes[name] = given[name]
         elif declared is None:
-            raise InputError(f"the rank of input '{name}' is not known: give its shape")
+            raise InputError(f"the rank of input '{name}' is not known: give it with --shape {name}=…")
         else:
             picture = len(declared) == 4
             shapes[name] = tuple(
