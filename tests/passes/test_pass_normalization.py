@@ -265,3 +265,12 @@ def test_a_power_with_an_exponent_that_adds_axes_is_no_square(builder, apply):
     graph = b.graph(b.node("Div", centred, b.node("Sqrt", variance)))
     assert apply(FuseInstanceNormalization(), graph).count == 0
     assert apply(FuseLayerNormalization(), graph).count == 0
+
+
+def test_statistics_over_different_axes_are_refused(builder, apply):
+    b = builder(x=(2, 3, 5, 6))
+    centred = b.node("Sub", "x", b.node("ReduceMean", "x", b.axes(2)))
+    variance = b.node("ReduceMean", b.node("Mul", centred, centred), b.axes(3))
+    value = b.node("Div", centred, b.node("Sqrt", b.node("Add", variance, b.constant(1e-5))))
+    result = apply(FuseInstanceNormalization(), b.graph(value))
+    assert refusals(result) == ["mean and variance are not over the same known axes"]
