@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,12 +23,16 @@ def files(tmp_path, shipped):
     (tmp_path / "text.edge").write_text("hello")
     (tmp_path / "cut.edge").write_bytes(shipped.read_bytes()[:1000])
     (tmp_path / "file").write_text("")
+    (tmp_path / "broken.png").write_text("hello")
+    (tmp_path / "taken" / "stylized.npy").mkdir(parents=True)
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "photo.png")
     arrays = {
         "image": np.zeros((1, 3, 32, 32), np.float32),
         "double": np.zeros((1, 3, 32, 32)),
         "rank": np.zeros((3, 32, 32), np.float32),
         "channels": np.zeros((1, 4, 32, 32), np.float32),
         "style": np.eye(26, dtype=np.float32)[3],
+        "short": np.zeros(5, np.float32),
     }
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -49,6 +54,18 @@ def files(tmp_path, shipped):
         ("run MODEL --input image=channels.npy --input style_weights=style.npy --output out", "size 3 on axis 1"),
         ("run MODEL --input image=text.edge --input style_weights=style.npy --output out", "neither .npy nor a pict"),
         ("run MODEL --input image=image.npy --input style_weights=style.npy --output file/x", "output folder"),
+        ("run MODEL --input image=image.npy --input style_weights=short.npy --output out", "size 26 on axis 0"),
+        ("run MODEL --input image=image.npy --input style_weights=photo.png --output out", "is no colour picture"),
+        ("run MODEL --input image=broken.png --input style_weights=style.npy --output out", "read as a picture"),
+        ("run MODEL --input image=none.npy --input style_weights=style.npy --output out", "none.npy cannot be read"),
+        (
+            "run MODEL --input image=image.npy --input style_weights=style.npy --output taken",
+            "write taken/stylized.npy",
+        ),
+        ("run MODEL --input image=image.npy --input image=image.npy --output out", "input 'image' is given twice"),
+        ("convert text.onnx -o text.onnx", "a name that ends in .edge"),
+        ("inspect MODEL --shape image=1x3x9999999999999x8", "is too large"),
+        ("inspect MODEL --shape image=1x3x8x8 --shape image=1x3x8x8", "the shape of input 'image' is given twice"),
         ("bench MODEL --shape image=1x3x36", "must have rank 4"),
         ("bench MODEL --shape img=1x3x36x36", "there is no input ['img']"),
         ("bench MODEL --shape image=foo", "is not a shape: write NAME=1x3x360x640"),
@@ -134,3 +151,13 @@ def test_wrong_command_line_is_told_by_the_parser(capsys):
         main(["bench"])
     assert stop.value.code == 2
     assert "required: model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--threads 0", "--threads x", "--runs 0", "--runs -3"])
+def test_counts_must_be_positive(capsys, shipped, option):
+    from edgeinfer.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", str(shipped), *option.split()])
+    assert stop.value.code == 2
+    assert "positive number" in capsys.readouterr().err

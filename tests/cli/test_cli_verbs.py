@@ -68,7 +68,10 @@ def test_inspect_json_is_complete(command, shipped):
     assert {"name", "inputs", "outputs", "operators", "parameters", "file_bytes", "plan"} <= document.keys()
     assert document["file_bytes"] == shipped.stat().st_size
     assert document["operators"]["edgeinfer.Conv"] == 18
-    assert document["plan"]["host_steps"] == []
+    plan = document["plan"]
+    assert plan["host_steps"] == []
+    assert plan["shapes"] == {"image": [1, 3, 256, 256], "style_weights": [26]}
+    assert plan["arena_bytes"] >= plan["activation_bytes"] >= plan["lower_bound_bytes"] > 0
 
 
 def test_bench_json_has_all_figures(command, shipped):
