@@ -1,8 +1,9 @@
 """Depthwise convolution, channels last: each channel with its own filter.
 
-Vectors run along the channels; a register tile holds ``rows`` neighbouring output pixels of one vector of
-channels. The input rows of a task are read into a patch first, so that borders need no code of their own
-and the strided reads of the tiles hit the cache. Weights are packed as [tap][channel].
+Vectors run along the channels; a register tile holds ``rows`` neighbouring output pixels of one vector of channels.
+The picture is read in place: a task first writes down where each input pixel of its rows lies; for one in the padding
+that is a pixel of zeros in scratch memory (an indirection buffer: Dukhan, "The Indirect Convolution Algorithm",
+2019). Weights are packed as [tap][channel].
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.epilogue import pixel_activation
-from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 1)], "avx2": [(8, 1)], "v128": [(8, 1)]}
+TILES = {"avx512": [(8, 1)], "avx2": [(4, 1)], "v128": [(4, 1)]}
 
 
 @kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES)
@@ -45,13 +47,47 @@ def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
 
 def _depthwise(simd: Simd, tile_rows: int, vectors: int, kernel_size: int) -> Callable[..., None]:
-    """The kernel's body; ``kernel_size`` is 0 where it is to be read from the params."""
+    """The kernel's body; ``kernel_size`` is 0 where kernel, stride and dilation are to be read from the params.
+
+    With a fixed kernel size the dilation is 1 and ``stride_x`` is 1 or 2.
+    """
     ops = TileOps(simd, tile_rows, vectors)
-    splat_row, multiply, load_tile, add, clamp, store_tile = (
-        ops.splat_row, ops.multiply, ops.load, ops.add, ops.clamp, ops.store,
-    )  # fmt: skip
-    lanes = simd.lanes
-    read_patch, activate_pixels = patch_reader(simd), pixel_activation(simd)
+    splat_row, load_tile, add, clamp, store_tile = ops.splat_row, ops.load, ops.add, ops.clamp, ops.store
+    lanes, splat, fill = simd.lanes, simd.splat, fill_floats(simd)
+    activate_pixels = pixel_activation(simd)
+    one_tap = ops.filter_row(1, 0)
+    row_by_1, row_by_2 = ops.filter_row(kernel_size or 1, 1), ops.filter_row(kernel_size or 1, 2)
+
+    @njit(forceinline=True, error_model="numpy")
+    def note_pixels(
+        offsets: Any, p: Any, image: Any, zero_pixel: Any, top: Any, rows: Any, columns: Any, used_columns: Any
+    ) -> None:
+        """Offsets of pixels from x, row by row; columns beyond the used ones repeat the last."""
+        for row in range(rows):
+            source_row = source_index(top + row, p.height, p.pad_mode)
+            for column in range(columns):
+                source_column = source_index(min(column, used_columns - 1) - p.pad_left, p.width, p.pad_mode)
+                offset = image + (source_row * p.width + source_column) * p.channels
+                offsets[row * columns + column] = zero_pixel if source_row < 0 or source_column < 0 else offset
+
+    @njit(forceinline=True, error_model="numpy")
+    def all_taps(tile: Any, x: Any, offsets: Any, first: Any, columns: Any, channel: Any, w: Any, p: Any) -> Any:
+        channels, tap = p.channels, channel
+        if kernel_size == 0:
+            for ky in range(p.kernel_height):
+                for kx in range(p.kernel_width):
+                    at = first + ky * p.dilation_y * columns + kx * p.dilation_x
+                    tile = one_tap(tile, x, offsets, at, channel, w, tap, channels, p.stride_x)
+                    tap += channels
+        elif p.stride_x == 1:
+            for ky in range(kernel_size):
+                tile = row_by_1(tile, x, offsets, first + ky * columns, channel, w, tap, channels, 1)
+                tap += kernel_size * channels
+        else:
+            for ky in range(kernel_size):
+                tile = row_by_2(tile, x, offsets, first + ky * columns, channel, w, tap, channels, 2)
+                tap += kernel_size * channels
+        return tile
 
     def body(p: Any, worker: Any) -> None:
         x, w, bias, y = (
@@ -61,40 +97,30 @@ def _depthwise(simd: Simd, tile_rows: int, vectors: int, kernel_size: int) -> Ca
         residual = buffer_f32(worker, p.residual) if has_residual else y
         low, high = np.float32(p.low), np.float32(p.high)
         channels = p.channels
-        kernel_height, kernel_width = kernel_size or p.kernel_height, kernel_size or p.kernel_width
         tiled_columns = (p.out_width + tile_rows - 1) // tile_rows * tile_rows
-        patch_columns = (tiled_columns - 1) * p.stride_x + (kernel_width - 1) * p.dilation_x + 1
-        row_pitch, pixel_pitch, tap_pitch = patch_columns * channels, p.stride_x * channels, p.dilation_x * channels
-        tap_row_pitch = p.dilation_y * row_pitch
-        patch = scratch_f32(worker)
+        reach = (p.kernel_width - 1) * p.dilation_x + 1
+        columns, used_columns = (tiled_columns - 1) * p.stride_x + reach, (p.out_width - 1) * p.stride_x + reach
+        fill(scratch_f32(worker), 0, splat(np.float32(0)), channels)
+        zero_pixel = (worker.scratch - buffer_address(worker, p.x)) // 4
+        offsets = as_i64(worker.scratch + (channels + 15) // 16 * 64)
         while True:
             task = claim(worker)
             if task >= p.tiles:
                 break
-            row_task = task % p.row_tasks
-            image = task // p.row_tasks
-            first_row = row_task * p.task_rows
+            first_row, image = task % p.row_tasks * p.task_rows, task // p.row_tasks
             task_rows = min(p.task_rows, p.out_height - first_row)
-            patch_rows = (task_rows - 1) * p.stride_y + (kernel_height - 1) * p.dilation_y + 1
-            read_patch(
-                patch, x, p, image * p.height * p.width * channels, 0,
-                first_row * p.stride_y - p.pad_top, -p.pad_left, patch_rows, patch_columns,
-            )  # fmt: skip
+            rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
+            image_start, top = image * p.height * p.width * channels, first_row * p.stride_y - p.pad_top
+            note_pixels(offsets, p, image_start, zero_pixel, top, rows, columns, used_columns)
             y_start = p.y_start + image * p.y_image + first_row * p.y_row
             for row in range(task_rows):
                 for column in range(0, p.out_width, tile_rows):
-                    start = row * p.stride_y * row_pitch + column * pixel_pitch
+                    first = row * p.stride_y * columns + column * p.stride_x
                     place = y_start + row * p.y_row + column * p.y_pixel
                     count = p.out_width - column
                     for c in range(0, channels, lanes):
                         channel = min(c, channels - lanes)
-                        tile = splat_row(bias, channel)
-                        tap = channel
-                        for ky in range(kernel_height):
-                            at = start + channel + ky * tap_row_pitch
-                            for kx in range(kernel_width):
-                                tile = multiply(tile, patch, at + kx * tap_pitch, pixel_pitch, w, tap)
-                                tap += channels
+                        tile = all_taps(splat_row(bias, channel), x, offsets, first, columns, channel, w, p)
                         if has_residual:
                             tile = add(tile, load_tile(residual, place + channel, p.y_pixel, count, lanes))
                         store_tile(clamp(tile, low, high), y, place + channel, p.y_pixel, count, lanes)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from edgeinfer.simd.pointers import FLOAT32_POINTER
+from edgeinfer.simd.pointers import FLOAT32_POINTER, INT64_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_load, masked_store
 from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
 
@@ -54,8 +54,10 @@ class TileOps:
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
-        multiply: ``multiply(tile, x, index, row_stride, w, w_index)``: adds, to each row, the product of
-            ``columns`` floats at ``x[index + i * row_stride]`` and those at ``w[w_index]``, element by element.
+        filter_row: ``filter_row(taps, stride)`` gives ``add_taps(tile, x, offsets, first, channel, w, w_index,
+            w_pitch, row_step)``: adds to row i the products of the vectors at
+            ``x[offsets[first + i * stride + t] + channel]`` and ``w[w_index + t * w_pitch]`` for all taps t, element
+            by element. A ``stride`` of 0 stands for ``row_step``, for one tap only.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
             ``columns`` columns.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
@@ -71,11 +73,14 @@ class TileOps:
         self.zeros = _zeros(tile)
         self.splat_row = _splat_row(tile)
         self.outer = _outer(tile)
-        self.multiply = _multiply(tile)
         self.store = _store(tile)
         self.load = _load(tile)
         self.add = _add(tile)
         self.clamp = _clamp(tile)
+
+    def filter_row(self, taps: int, stride: int) -> Any:
+        """See the class."""
+        return _filter_row(self.type, taps, stride)
 
 
 def _vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
@@ -147,27 +152,39 @@ def _outer(tile: Tile) -> Any:
     return outer
 
 
-def _multiply(tile: Tile) -> Any:
+def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
     @intrinsic
-    def multiply(
-        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
-    ) -> Any:
+    def add_taps(
+        typing_context: Any, accumulator: Any, x: Any, offsets: Any, first: Any, channel: Any, w: Any, w_index: Any,
+        w_pitch: Any, row_step: Any,
+    ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            accumulator, x, index, row_stride, w, w_index = args
-            vectors = _vectors(builder, tile, accumulator)
-            weights = _row_vectors(builder, tile, w, w_index)
+            accumulator, x, offsets, first, channel, w, w_index, w_pitch, row_step = args
+            rows = _vectors(builder, tile, accumulator)
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
-            for row in range(tile.rows):
-                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                for j, value in enumerate(_row_vectors(builder, tile, x, place)):
-                    k = row * tile.vectors + j
-                    vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
-            return _pack(builder, tile, vectors)
 
-        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+            def pixel(place: Any) -> Any:
+                offset = builder.add(builder.load(builder.gep(offsets, [place])), channel)
+                return builder.load(element_pointer(builder, x, offset, tile.vector), align=4)
+
+            if stride:
+                count = (tile.rows - 1) * stride + taps
+                pixels = [pixel(_offset(builder, first, index)) for index in range(count)]
+            else:
+                steps = [builder.mul(row_step, ir.Constant(_I64, row)) for row in range(tile.rows)]
+                pixels = [pixel(builder.add(first, step)) for step in steps]
+            for tap in range(taps):
+                at = builder.add(w_index, builder.mul(w_pitch, ir.Constant(_I64, tap)))
+                weight = builder.load(element_pointer(builder, w, at, tile.vector), align=4)
+                for row in range(tile.rows):
+                    rows[row] = builder.call(fma, [pixels[row * (stride or 1) + tap], weight, rows[row]])
+            return _pack(builder, tile, rows)
+
+        integers = [types.int64] * 2
+        arguments = (tile, FLOAT32_POINTER, INT64_POINTER, *integers, FLOAT32_POINTER, *integers, types.int64)
         return tile(*arguments), codegen
 
-    return multiply
+    return add_taps
 
 
 def _for_each_row(builder: Any, tile: Tile, rows: Any, emit: Callable[[int], None]) -> None:

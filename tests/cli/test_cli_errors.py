@@ -74,6 +74,7 @@ def files(tmp_path, shipped):
 )
 def test_message_and_status(command, files, shipped, monkeypatch, arguments, message):
     monkeypatch.chdir(files)
+    monkeypatch.setenv("EDGEINFER_LOG", "quiet")
     status, _, err = command(*arguments.replace("MODEL", str(shipped)).split())
     assert status == 2
     assert message in err

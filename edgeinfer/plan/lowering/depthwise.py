@@ -10,9 +10,10 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.memory import align
 
-# Input rows of a task should stay in the second-level cache.
-PATCH_BYTES = 256 * 1024
+# Rows of a task: each takes some kilobytes of offsets.
+MAX_ROWS = 16
 TASK_MACS = 200_000
 TASKS_PER_THREAD = 4
 
@@ -25,7 +26,8 @@ def depthwise_applies(geometry: ConvGeometry, lanes: int) -> bool:
 def depthwise_family(geometry: ConvGeometry) -> str:
     """The kernels for this size of filters."""
     height, width = geometry.kernel
-    return f"f32_dwconv{height}x{width}" if (height, width) in ((3, 3), (5, 5)) else "f32_dwconv"
+    usual = (height, width) in ((3, 3), (5, 5)) and geometry.dilations == (1, 1) and geometry.strides[1] in (1, 2)
+    return f"f32_dwconv{height}x{width}" if usual else "f32_dwconv"
 
 
 def emit_depthwise(
@@ -42,13 +44,10 @@ def emit_depthwise(
     tiled_columns = math.ceil(geometry.out_width / tile_rows) * tile_rows
     patch_columns = (tiled_columns - 1) * geometry.strides[1] + (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
     reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
-    fitting = (PATCH_BYTES // (patch_columns * channels * 4) - reach) // geometry.strides[0] + 1
     wanted = max(1, min(TASKS_PER_THREAD * context.threads, geometry.macs // TASK_MACS))
-    share = math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch))
-    row_tasks = math.ceil(geometry.out_height / max(1, min(fitting, share)))
-    task_rows = math.ceil(geometry.out_height / row_tasks)
+    task_rows = min(MAX_ROWS, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch)))
     row_tasks = math.ceil(geometry.out_height / task_rows)
-    patch_bytes = ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns * channels * 4
+    offset_bytes = 8 * ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns
     zeros = np.zeros(channels, np.float32)
     values = {
         **conv_values(node, geometry, y_strides),
@@ -61,6 +60,6 @@ def emit_depthwise(
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = channels % context.kernels.lanes == 0
     context.step(
-        kernel, node, values, (y,), scratch_bytes=patch_bytes, macs=geometry.macs,
+        kernel, node, values, (y,), scratch_bytes=align(4 * channels) + offset_bytes, macs=geometry.macs,
         in_place=((residual, y),) if residual and whole else (),
     )  # fmt: skip
