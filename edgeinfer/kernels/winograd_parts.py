@@ -22,27 +22,24 @@ from numba import njit
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import (
-    FREQUENCIES,
-    INPUT,
-    OUTPUT,
-    TILES,
-    inverse_transform,
-    one_dimensional_transforms,
-)
+from edgeinfer.kernels.winograd import TILES
+from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
 PART = 3
+OUTPUT = 4
+INPUT = 6
+FREQUENCIES = INPUT * INPUT
 
 
-@kernel_family("f32_winograd_parts", CONV_PARAMS, TILES)
+@kernel_family("f32_winograd_parts", CONV_PARAMS, TILES, output=OUTPUT)
 def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
     ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
     zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
-    transform_input, _ = one_dimensional_transforms(simd)
-    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors)
+    transform_input, _ = one_dimensional_transforms(simd, OUTPUT)
+    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT)
 
     @njit(error_model="numpy")
     def to_frequencies(
@@ -90,6 +87,8 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             task = claim(worker)
             if task >= p.tiles:
                 break
+            first_block = task % p.block_tasks * p.task_blocks
+            task //= p.block_tasks
             column_task = task % p.column_tasks
             row_task = task // p.column_tasks % p.row_tasks
             image = task // p.column_tasks // p.row_tasks
@@ -112,7 +111,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
                 patch, x, p, image_start, 0, out_row - p.pad_top, out_column - p.pad_left, patch_rows, patch_columns
             )
             to_frequencies(v, v_pitch, patch, buffer, row_tiles, parts_down, row_floats, channels)
-            for block in range(blocks):
+            for block in range(first_block, min(blocks, first_block + p.task_blocks)):
                 multiply(
                     m, v, v_pitch, u, block * block_floats, row_tiles, padded_columns, row_floats, channels,
                     parts_down, parts_across,

@@ -109,6 +109,7 @@ CONV_CASES = [
     conv(2, 18, 50, 1, 37, 7, pads=[3] * 4, activation="Gelu"),
     conv(1, 45, 35, 3, 64, 5, pads=[2] * 4, residual=True, activation="Relu"),
     conv(1, 16, 70, 16, 64, 5, pads=[0, 1, 2, 3], pad_mode="edge"),
+    conv(1, 7, 7, 96, 80, 3, pads=[1] * 4, residual=True, activation="Relu"),
     *[conv(1, 9, 10, 1, c, 3, group=c, pads=[1] * 4, activation="Relu") for c in (4, 8, 16, 17, 33)],
     conv(2, 9, 10, 1, 20, 5, group=20, pads=[2] * 4, strides=[2, 2], residual=True),
     conv(1, 9, 10, 1, 18, 3, group=18, pads=[1] * 4, pad_mode="reflect", dilations=[2, 1]),

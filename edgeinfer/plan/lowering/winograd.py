@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,84 +13,98 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
 
-OUTPUT = 4
-INPUT = 6
-FREQUENCIES = INPUT * INPUT
-
-# G of F(4x4, 3x3): Lavin and Gray, 2015.
-FILTER_TRANSFORM = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
+# G of F(2x2, 3x3) and F(4x4, 3x3), by pixels of an output tile along one axis: Lavin and Gray, 2015.
+FILTER_TRANSFORMS = {
+    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
+    4: np.array(
+        [
+            [1 / 4, 0, 0],
+            [-1 / 6, -1 / 6, -1 / 6],
+            [-1 / 6, 1 / 6, -1 / 6],
+            [1 / 24, 1 / 12, 1 / 6],
+            [1 / 24, -1 / 12, 1 / 6],
+            [0, 0, 1],
+        ]
+    ),
+}
 
 # The transformed input of one task should leave room for the filters in the second-level cache.
 FREQUENCY_BYTES = 600 * 1024
 MAX_TILES = 64
 MIN_CHANNELS = 8
+TASKS_PER_THREAD = 2
 
-# Cycles to transform one tile of one vector of channels there, or back; measured on Zen 4.
-TRANSFORM_CYCLES = 180
-# Bytes of filters that arrive in a cycle from beyond the second-level cache.
+# Cycles to transform one tile of one vector of channels there, or back, by pixels of the tile; measured on Zen 4.
+TRANSFORM_CYCLES = {2: 70, 4: 180}
+# Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 8
 
 
 @dataclass(frozen=True)
 class TileTasks:
-    """Tiles of a task along each axis, and tasks along each axis."""
+    """Tiles and blocks of output channels of a task, and tasks along each axis."""
 
     rows: int
     columns: int
+    blocks: int
     row_tasks: int
     column_tasks: int
+    block_tasks: int
+
+    @property
+    def pixel_tasks(self) -> int:
+        """Tasks of one image that differ in their pixels."""
+        return self.row_tasks * self.column_tasks
 
     def values(self, batch: int) -> dict[str, int | float | str]:
         """The kernel's params fields."""
         return {
-            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
-            "column_tasks": self.column_tasks, "tiles": batch * self.row_tasks * self.column_tasks,
+            "task_rows": self.rows, "task_columns": self.columns, "task_blocks": self.blocks,
+            "row_tasks": self.row_tasks, "column_tasks": self.column_tasks, "block_tasks": self.block_tasks,
+            "tiles": batch * self.pixel_tasks * self.block_tasks,
         }  # fmt: skip
 
 
-def _whole_vectors(channels: int, lanes: int) -> int:
-    return math.ceil(channels / lanes) * lanes
+def frequencies_of(kernel: KernelRow) -> int:
+    """Products for each output tile, input and output channel."""
+    return int((kernel.traits["output"] + 2) ** 2)
 
 
-def pack_filters(weight: np.ndarray, columns: int) -> np.ndarray:
+def pack_filters(weight: np.ndarray, columns: int, output: int) -> np.ndarray:
     """Transform [out, channels, 3, 3] and pack it as [block, frequency, channel, columns] (float64 inside)."""
     out_channels, channels = weight.shape[:2]
-    transformed = np.einsum("ik,ockl,jl->ijco", FILTER_TRANSFORM, weight.astype(np.float64), FILTER_TRANSFORM)
+    matrix = FILTER_TRANSFORMS[output]
+    frequencies = len(matrix) ** 2
+    transformed = np.einsum("ik,ockl,jl->ijco", matrix, weight.astype(np.float64), matrix, optimize=True)
     blocks = math.ceil(out_channels / columns)
-    padded = np.zeros((FREQUENCIES, channels, blocks * columns), np.float32)
-    padded[:, :, :out_channels] = transformed.reshape(FREQUENCIES, channels, out_channels)
-    return np.ascontiguousarray(padded.reshape(FREQUENCIES, channels, blocks, columns).transpose(2, 0, 1, 3))
+    padded = np.zeros((frequencies, channels, blocks * columns), np.float32)
+    padded[:, :, :out_channels] = transformed.reshape(frequencies, channels, out_channels)
+    return np.ascontiguousarray(padded.reshape(frequencies, channels, blocks, columns).transpose(2, 0, 1, 3))
 
 
-def cut_tile_tasks(geometry: ConvGeometry, tile_rows: int, threads: int, tile_floats: int) -> TileTasks:
-    """Cut the output into blocks of tiles that fit the cache and occupy all threads.
+def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int) -> TileTasks:
+    """Cut the output into blocks of tiles that fit the cache, and these by output channels to occupy all threads.
 
     Args:
         geometry: the convolution's numbers.
-        tile_rows: tiles that are multiplied together.
+        kernel: the kernel.
         threads: number of workers.
         tile_floats: floats of one frequency of one tile of the transformed input.
     """
-    high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
-    room = max(tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (FREQUENCIES * tile_floats * 4)))
-    share = math.ceil(geometry.batch * high * wide / threads)
-    limit = max(1, min(room, max(share, tile_rows)))
+    output, tile_rows, block_columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
+    high, wide = math.ceil(geometry.out_height / output), math.ceil(geometry.out_width / output)
+    limit = max(tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (frequencies_of(kernel) * tile_floats * 4)))
     columns = min(wide, limit)
     column_tasks = math.ceil(wide / columns)
     columns = math.ceil(wide / column_tasks)
     rows = max(1, min(high, limit // columns))
     row_tasks = math.ceil(high / rows)
     rows = math.ceil(high / row_tasks)
-    return TileTasks(rows, columns, row_tasks, math.ceil(wide / columns))
+    blocks = math.ceil(geometry.out_channels / block_columns)
+    tasks = geometry.batch * row_tasks * column_tasks
+    wanted = TASKS_PER_THREAD * threads if threads > 1 else 1
+    task_blocks = math.ceil(blocks / min(blocks, max(1, math.ceil(wanted / tasks))))
+    return TileTasks(rows, columns, task_blocks, row_tasks, math.ceil(wide / columns), math.ceil(blocks / task_blocks))
 
 
 def winograd_applies(geometry: ConvGeometry) -> bool:
@@ -100,17 +115,21 @@ def winograd_applies(geometry: ConvGeometry) -> bool:
     )  # fmt: skip
 
 
+def _whole_vectors(channels: int, lanes: int) -> int:
+    return math.ceil(channels / lanes) * lanes
+
+
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated cycles of the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    tasks = cut_tile_tasks(geometry, tile_rows, threads, _whole_vectors(geometry.channels, lanes))
+    tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes))
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    blocks = math.ceil(geometry.out_channels / columns)
-    products = task_tiles * FREQUENCIES * geometry.channels * blocks * columns / lanes
-    vectors = math.ceil(geometry.channels / lanes) + math.ceil(geometry.out_channels / lanes)
-    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES
-    filters = FREQUENCIES * geometry.channels * blocks * columns * 4 / FILTER_BYTES_PER_CYCLE
-    return geometry.batch * tasks.row_tasks * tasks.column_tasks * (max(products, filters) + transforms)
+    block_floats = frequencies_of(kernel) * geometry.channels * math.ceil(geometry.out_channels / columns) * columns
+    products = task_tiles * block_floats / lanes
+    filters = threads * block_floats * 4 / FILTER_BYTES_PER_CYCLE
+    vectors = math.ceil(geometry.channels / lanes) * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
+    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[kernel.traits["output"]]
+    return geometry.batch * tasks.pixel_tasks * (max(products, filters) + transforms)
 
 
 def emit_winograd(
@@ -124,17 +143,19 @@ def emit_winograd(
     """Append a Winograd convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
     lanes = context.kernels.lanes
-    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    output, tile_rows, columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
+    frequencies = frequencies_of(kernel)
     channels = _whole_vectors(geometry.channels, lanes)
-    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, channels)
-    filters = context.packed(weight, f"winograd{columns}", lambda a: pack_filters(a, columns))
+    tasks = cut_tile_tasks(geometry, kernel, context.threads, channels)
+    pack = partial(pack_filters, columns=columns, output=output)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": filters, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "x": x, "w": context.packed(weight, f"winograd{output}x{columns}", pack),
+        "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    patch = (tasks.rows * OUTPUT + 2) * (tasks.columns * OUTPUT + 2) * geometry.channels
-    floats = FREQUENCIES * (4 * lanes + tiles * (columns + channels)) + patch + lanes
+    patch = (tasks.rows * output + 2) * (tasks.columns * output + 2) * geometry.channels
+    floats = frequencies * (4 * lanes + tiles * (columns + channels)) + patch + lanes
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),

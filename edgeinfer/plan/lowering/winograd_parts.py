@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -10,16 +11,11 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.winograd import (
-    FREQUENCIES,
-    INPUT,
-    OUTPUT,
-    TRANSFORM_CYCLES,
-    cut_tile_tasks,
-    pack_filters,
-)
+from edgeinfer.plan.lowering.winograd import TRANSFORM_CYCLES, cut_tile_tasks, frequencies_of, pack_filters
 
 PART = 3
+OUTPUT = 4
+INPUT = OUTPUT + PART - 1
 MIN_KERNEL = 5
 # With more channels the transformed input of the parts no longer fits the cache.
 MAX_CHANNELS = 16
@@ -41,6 +37,10 @@ def part_weights(weight: np.ndarray) -> np.ndarray:
     padded[:, :, :kernel_height, :kernel_width] = weight
     parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 4, 1, 3, 5)
     return parts.reshape(out_channels, down * across * channels, PART, PART)
+
+
+def _pack_parts(weight: np.ndarray, columns: int) -> np.ndarray:
+    return pack_filters(part_weights(weight), columns, OUTPUT)
 
 
 def winograd_parts_applies(geometry: ConvGeometry) -> bool:
@@ -65,13 +65,13 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     """Estimated cycles of the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
-    tasks = cut_tile_tasks(geometry, tile_rows, threads, _tile_floats(geometry))
+    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry))
     tiles = tasks.rows * math.ceil(tasks.columns / tile_rows) * tile_rows
-    products = FREQUENCIES * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
+    products = frequencies_of(kernel) * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
     row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
     transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES
-    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES
-    return geometry.batch * tasks.row_tasks * tasks.column_tasks * tiles * (products + transforms + back)
+    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[OUTPUT]
+    return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
 
 
 def emit_winograd_parts(
@@ -86,21 +86,23 @@ def emit_winograd_parts(
     x, weight, bias, residual, y = tensors
     lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
-    tasks = cut_tile_tasks(geometry, tile_rows, context.threads, _tile_floats(geometry))
-    filters = context.packed(weight, f"winogradparts{columns}", lambda a: pack_filters(part_weights(a), columns))
+    frequencies = frequencies_of(kernel)
+    tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry))
+    pack = partial(_pack_parts, columns=columns)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": filters, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "x": x, "w": context.packed(weight, f"winogradparts{columns}", pack), "residual": residual, "y": y,
+        "bias": pack_bias(node, context, bias, geometry, columns),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
     row_floats = (padded_columns * OUTPUT + across * PART - 1) * geometry.channels
-    buffer = max(2 * FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes)
+    buffer = max(2 * frequencies * lanes, INPUT * (row_floats + lanes) + lanes)
     products = tasks.rows * padded_columns * columns + lanes
     transformed = tasks.rows * down * row_floats + lanes
     # Vectors at the end of a row reach into what follows, at the end of the patch one row of transforms further.
     patch = (tasks.rows * OUTPUT + down * PART - 1) * row_floats + INPUT * geometry.channels + 3 * lanes
-    floats = buffer + FREQUENCIES * (products + transformed) + patch
+    floats = buffer + frequencies * (products + transformed) + patch
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
