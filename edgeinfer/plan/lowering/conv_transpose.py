@@ -2,6 +2,9 @@
 
 With strides s, output row ``s * q + r`` reads input rows ``q + (r + pad - k) / s`` for those taps k for which
 the fraction is whole. For one r these taps form a small convolution over x, written to every s-th row.
+
+With few output channels the phases along a row become output channels of one convolution, for [q][r][channel] is the
+order of the output's memory; its kernel reaches over all inputs that any of them reads.
 """
 
 from __future__ import annotations
@@ -33,6 +36,11 @@ class Phase:
     pad: int
     size: int
 
+    def padded_taps(self, before: int, reach: int) -> list[int | None]:
+        """The tap for each of ``reach`` input positions from ``-before`` on, None where there is none."""
+        start = before - self.pad
+        return [self.taps[i - start] if 0 <= i - start < len(self.taps) else None for i in range(reach)]
+
 
 def phases(kernel: int, stride: int, pad: int, out_size: int) -> list[Phase]:
     """The phases of one axis."""
@@ -56,6 +64,17 @@ def phase_weight(weight: np.ndarray, groups: int, rows: list[int], columns: list
     return part.transpose(0, 2, 1, 3, 4).reshape(groups * group_outputs, channels // groups, len(rows), len(columns))
 
 
+def merged_weight(weight: np.ndarray, rows: list[int], columns: list[Phase], before: int, reach: int) -> np.ndarray:
+    """Weights [channels, out, kh, kw] of one row phase and all column phases as [phase * out, channels, …]."""
+    channels, outputs = weight.shape[:2]
+    merged = np.zeros((len(columns), outputs, channels, len(rows), reach), np.float32)
+    for index, phase in enumerate(columns):
+        for place, tap in enumerate(phase.padded_taps(before, reach)):
+            if tap is not None:
+                merged[index, :, :, :, place] = weight[:, :, rows, tap].transpose(1, 0, 2)
+    return merged.reshape(len(columns) * outputs, channels, len(rows), reach)
+
+
 @lowering("ConvTranspose", domain=FUSED)
 def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
     """Lower a fused transposed convolution in NHWC layout with constant weights."""
@@ -76,6 +95,27 @@ def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
     groups = attributes.get("group", 1)
     all_rows = phases(kernel_height, stride_y, pad_top, out_height)
     all_columns = phases(kernel_width, stride_x, pad_left, out_width)
+    row_floats = out_width * out_channels
+    before = max(phase.pad for phase in all_columns)
+    reach = before + max(len(phase.taps) - phase.pad for phase in all_columns)
+    merged_outputs = stride_x * out_channels
+    useful = sum(len(phase.taps) for phase in all_columns) / (reach * stride_x)
+    whole = groups == 1 and out_width % stride_x == 0
+    if whole and (useful == 1 or merged_outputs <= context.kernels.lanes):
+        tiled = context.packed(bias, f"repeated{stride_x}", partial(np.tile, reps=stride_x)) if bias else ""
+        for rows in all_rows:
+            geometry = ConvGeometry(
+                batch, height, width, channels, rows.size, out_width // stride_x, merged_outputs, 1,
+                (len(rows.taps), reach), (1, 1), (1, 1), (rows.pad, before), (1, 1), 0,
+            )  # fmt: skip
+            part = context.packed(
+                weight,
+                f"merged{rows.offset}of{stride_y}x{stride_x}pad{pad_top}.{pad_left}",
+                partial(merged_weight, rows=rows.taps, columns=all_columns, before=before, reach=reach),
+            )
+            strides = (merged_outputs, stride_y * row_floats, out_height * row_floats, rows.offset * row_floats)
+            emit_conv(node, context, geometry, (x, part, tiled, "", y), strides)
+        return
     for rows in all_rows:
         for columns in all_columns:
             geometry = ConvGeometry(
@@ -87,7 +127,6 @@ def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
                 f"phase{rows.offset}.{columns.offset}of{stride_y}x{stride_x}pad{pad_top}.{pad_left}",
                 partial(phase_weight, groups=groups, rows=rows.taps, columns=columns.taps),
             )
-            row_floats = out_width * out_channels
             start = rows.offset * row_floats + columns.offset * out_channels
             strides = (stride_x * out_channels, stride_y * row_floats, out_height * row_floats, start)
             emit_conv(node, context, geometry, (x, part, bias, "", y), strides)
