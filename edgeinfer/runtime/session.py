@@ -16,6 +16,7 @@ from edgeinfer.plan.plan import Plan
 from edgeinfer.plan.planner import make_plan, plan_static
 from edgeinfer.plan.prepare import prepare
 from edgeinfer.plan.weights import WeightBlock
+from edgeinfer.runtime.binding import Binding, check_bindable, check_outputs
 from edgeinfer.runtime.dynamic import DynamicRunner
 from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
@@ -113,31 +114,19 @@ class Session:
             arrays: a C-contiguous array for every input and every output; outputs are overwritten by each run.
 
         Raises:
-            InputError: if one is missing, unknown, of the wrong dtype or shape, or not contiguous.
+            InputError: if one is missing, unknown, of the wrong dtype or shape, not contiguous,
+                or if an output shares memory with another array.
         """
         names = [*self._graph.inputs, *self._graph.outputs]
-        unknown = [name for name in arrays if name not in names]
-        missing = [name for name in names if name not in arrays]
-        if unknown or missing:
-            raise InputError(f"bind takes exactly {names}; missing {missing}, unknown {unknown}")
-        for name in names:
-            if not arrays[name].flags.c_contiguous:
-                raise InputError(f"'{name}' is not C-contiguous; bind cannot copy: use numpy.ascontiguousarray")
+        check_bindable(arrays, names)
         inputs = self._checked({name: arrays[name] for name in self._graph.inputs})
         outputs = [arrays[name] for name in self._graph.outputs]
         with self._lock:
             executor = self._executor(inputs)
         if executor is None:
             raise InputError("bind needs outputs of known shapes; those of this model depend on data: use run")
-        expected = executor.new_outputs()
-        for name, array, wanted in zip(self._graph.outputs, outputs, expected, strict=True):
-            if array.shape != wanted.shape or array.dtype != wanted.dtype:
-                raise InputError(
-                    f"output '{name}' must be {wanted.dtype}{list(wanted.shape)}, got {array.dtype}{list(array.shape)}"
-                )
-            if not array.flags.writeable:
-                raise InputError(f"output '{name}' is read-only")
-        return Binding(self, executor, inputs, outputs)
+        check_outputs(executor, arrays, self._graph.outputs)
+        return Binding(executor, inputs, outputs, self._lock, self._check_open)
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         """The plan for given input shapes.
@@ -146,6 +135,11 @@ class Session:
             InputError: if the shapes do not fit the model's inputs.
             DynamicShapeError: if shapes inside the model depend on data.
         """
+        # Planning may move the weights, which a run in another thread would still be reading.
+        with self._lock:
+            return self._plan(shapes)
+
+    def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights)
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
@@ -216,7 +210,7 @@ class Session:
         key = tuple(array.shape for array in arrays)
         if key not in self._executors:
             try:
-                plan = self.plan(dict(zip(self._graph.inputs, key, strict=True)))
+                plan = self._plan(dict(zip(self._graph.inputs, key, strict=True)))
                 self._executors[key] = self._make_executor(plan)
             except DynamicShapeError:
                 self._executors[key] = None
@@ -233,22 +227,3 @@ class Session:
 
     def _plan_region(self, static: Graph, weights: WeightBlock) -> Plan:
         return plan_static(static, self._kernels.kernel_set, self.threads, weights)
-
-
-class Binding:
-    """A session with fixed input and output arrays; ``run`` allocates nothing."""
-
-    def __init__(
-        self, session: Session, executor: Executor, inputs: list[np.ndarray], outputs: list[np.ndarray]
-    ) -> None:
-        self._session = session
-        self._executor = executor
-        self._inputs = inputs
-        self._outputs = outputs
-
-    def run(self) -> None:
-        """Compute the bound outputs from what the bound inputs hold now."""
-        session = self._session
-        with session._lock:
-            session._check_open()
-            self._executor.run(self._inputs, self._outputs)

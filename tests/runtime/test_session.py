@@ -142,11 +142,23 @@ def test_bound_arrays_are_read_and_written_in_place(graph):
         ({"x": picture(1, 4, 5, 5), "y": picture(1, 4, 5, 6)}, r"output 'y' must be float32\[1, 4, 5, 5\]"),
         ({"x": picture(1, 8, 5, 5)[:, ::2], "y": picture(1, 4, 5, 5)}, "not C-contiguous"),
         ({"x": picture(1, 4, 5, 5), "y": np.broadcast_to(np.float32(0), (1, 4, 5, 5))}, "not C-contiguous|read-only"),
+        ({"x": picture(1, 4, 5, 5), "y": [1.0]}, "'y' must be a NumPy array to be bound, got list"),
+        (dict.fromkeys(("x", "y"), picture(1, 4, 5, 5)), "output 'y' shares memory with 'x'"),
     ],
 )
 def test_wrong_binding_is_named(graph, arrays, message):
     with Session(graph, threads=1) as session, pytest.raises(InputError, match=message):
         session.bind(arrays)
+
+
+def test_planning_waits_for_the_run_that_reads_the_weights(graph):
+    with Session(graph, threads=1) as session:
+        planner = threading.Thread(target=session.plan, args=({"x": (1, 4, 7, 7)},))
+        with session._lock:
+            planner.start()
+            planner.join(0.5)
+            assert planner.is_alive()
+        planner.join()
 
 
 def test_runs_allocate_nothing_but_their_outputs(graph):
