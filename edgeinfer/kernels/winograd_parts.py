@@ -22,10 +22,11 @@ from numba import njit
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import TILES
 from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
+
+TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
 
 PART = 3
 OUTPUT = 4

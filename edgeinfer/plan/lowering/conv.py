@@ -168,7 +168,7 @@ def choose_algorithm(geometry: ConvGeometry, context: LoweringContext) -> tuple[
     direct = choose_tile(kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)
     choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(geometry, direct, lanes), emit_direct_conv, direct)]
     if winograd_applies(geometry):
-        tiles = (kernels.only("f32_winograd4x4"), kernels.only("f32_winograd2x2"))
+        tiles = [*kernels.family("f32_winograd4x4"), *kernels.family("f32_winograd2x2")]
         choices += [(winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel) for kernel in tiles]
     if winograd_parts_applies(geometry):
         kernel = kernels.only("f32_winograd_parts")
