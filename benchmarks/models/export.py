@@ -1,11 +1,12 @@
-"""``python -m benchmarks.models.export``: write the networks' graphs, without weights, to tests/data/models.
+"""``python -m benchmarks.models.export [NAME …]``: write networks' graphs, without weights, to tests/data/models.
 
-Needs the extra ``train``. Each network is exported by both exporters of PyTorch (``NAME.onnx`` by the present one,
+Needs the extra ``train``. Without names, all are written. Each network is exported by both exporters of PyTorch (``NAME.onnx`` by the present one,
 ``NAME.script.onnx`` by the older TorchScript one), with open height and width.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -19,10 +20,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "tests" / "data" / "models"
 SIZE = 224
 
 
-def export(name: str, dynamo: bool) -> onnx.ModelProto:
-    """One network as an ONNX model."""
-    torch.manual_seed(0)
-    network = NETWORKS[name]().eval()
+def export(network: torch.nn.Module, dynamo: bool) -> onnx.ModelProto:
+    """One network, in inference mode, as an ONNX model."""
     image = torch.rand(1, 3, SIZE, SIZE)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -41,11 +40,14 @@ def export(name: str, dynamo: bool) -> onnx.ModelProto:
 
 
 def main() -> None:
-    """Export all networks."""
+    """Export the networks asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=NETWORKS, help=", ".join(NETWORKS))
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in NETWORKS:
+    for name in parser.parse_args().names or NETWORKS:
+        torch.manual_seed(0)
         for dynamo, suffix in ((True, ""), (False, ".script")):
-            model = strip_weights(export(name, dynamo))
+            model = strip_weights(export(NETWORKS[name]().eval(), dynamo))
             path = FOLDER / f"{name}{suffix}.onnx"
             path.write_bytes(model.SerializeToString(deterministic=True))
             print(f"{path.name}: {path.stat().st_size} bytes, {len(model.graph.node)} nodes")

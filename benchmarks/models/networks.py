@@ -1,6 +1,9 @@
-"""The networks behind the generated models, in PyTorch: fast-neural-style, MobileNetV2, ResNet-18."""
+"""The networks behind the generated models, in PyTorch: fast-neural-style, MobileNetV2, ResNet-18, EfficientNet-Lite0."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -76,15 +79,31 @@ def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: 
     return [conv, nn.BatchNorm2d(outputs)]
 
 
-class InvertedResidual(nn.Module):
-    """MobileNetV2's block: expand, filter each channel, project; added to the input where shapes allow."""
+def _conv_norm_same(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """TensorFlow's "same" padding of a size that the stride divides, the odd row and column at the end; its epsilon."""
+    total = kernel - stride
+    before, after = total // 2, total - total // 2
+    pad = [nn.ZeroPad2d((before, after, before, after))] if before != after else []
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, 0 if pad else before, groups=groups, bias=False)
+    return [*pad, conv, nn.BatchNorm2d(outputs, eps=1e-3)]
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block: expand, filter each channel, project; added to the input where shapes allow.
+
+    Args:
+        conv_norm: makes a convolution and its normalisation: of inputs, outputs, kernel, stride and groups.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, expansion: int, kernel: int = 3,
+        conv_norm: Callable[..., list[nn.Module]] = _conv_norm,
+    ) -> None:  # fmt: skip
         super().__init__()
         hidden = inputs * expansion
-        expand = [*_conv_norm(inputs, hidden, 1), nn.ReLU6()] if expansion > 1 else []
-        depthwise = [*_conv_norm(hidden, hidden, 3, stride, groups=hidden), nn.ReLU6()]
-        self.layers = nn.Sequential(*expand, *depthwise, *_conv_norm(hidden, outputs, 1))
+        expand = [*conv_norm(inputs, hidden, 1), nn.ReLU6()] if expansion > 1 else []
+        depthwise = [*conv_norm(hidden, hidden, kernel, stride, groups=hidden), nn.ReLU6()]
+        self.layers = nn.Sequential(*expand, *depthwise, *conv_norm(hidden, outputs, 1))
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,6 +126,36 @@ class MobileNetV2(nn.Module):
                 layers.append(InvertedResidual(channels, outputs, stride if index == 0 else 1, expansion))
                 channels = outputs
         self.features = nn.Sequential(*layers, *_conv_norm(channels, 1280, 1), nn.ReLU6())
+        self.classifier = nn.Linear(1280, 1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A picture [n, 3, h, w] to 1000 class scores."""
+        pooled = nn.functional.adaptive_avg_pool2d(self.features(x), 1)
+        return self.classifier(torch.flatten(pooled, 1))
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0: EfficientNet-B0 (Tan and Le 2019, table 1) without squeeze-and-excitation, with ReLU6.
+
+    Pictures have heights and widths that are multiples of 32.
+    """
+
+    # Expansion, output channels, repeats, stride of the first, kernel.
+    STAGES = (
+        (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
+        (6, 320, 1, 1, 3),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [*_conv_norm_same(3, 32, 3, 2), nn.ReLU6()]
+        channels = 32
+        for expansion, outputs, repeats, stride, kernel in self.STAGES:
+            for index in range(repeats):
+                first_stride = stride if index == 0 else 1
+                layers.append(InvertedResidual(channels, outputs, first_stride, expansion, kernel, _conv_norm_same))
+                channels = outputs
+        self.features = nn.Sequential(*layers, *_conv_norm_same(channels, 1280, 1), nn.ReLU6())
         self.classifier = nn.Linear(1280, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,3 +197,12 @@ class ResNet18(nn.Module):
         """A picture [n, 3, h, w] to 1000 class scores."""
         pooled = nn.functional.adaptive_avg_pool2d(self.features(x), 1)
         return self.classifier(torch.flatten(pooled, 1))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "fast_neural_style_16": functools.partial(FastNeuralStyle, 16),
+    "fast_neural_style_32": functools.partial(FastNeuralStyle, 32),
+    "mobilenet_v2": MobileNetV2,
+    "resnet18": ResNet18,
+    "efficientnet_lite0": EfficientNetLite0,
+}

@@ -90,6 +90,7 @@ FEEDS = {
     "fast_neural_style_16": [{"image": photo("chelsea", 128, 128)}, {"image": random_picture(203, 317)}],
     "mobilenet_v2": [{"image": photo("coffee", 224, 224)}, {"image": random_picture(203, 117)}],
     "resnet18": [{"image": photo("coffee", 224, 224)}, {"image": random_picture(203, 117)}],
+    "efficientnet_lite0": [{"image": photo("coffee", 224, 224)}, {"image": random_picture(160, 96)}],
 }
 
 
