@@ -1,7 +1,7 @@
 """``python -m benchmarks.models.export [NAME …]``: write networks' graphs, without weights, to tests/data/models.
 
-Needs the extra ``train``. Without names, all are written. Each network is exported by both exporters of PyTorch (``NAME.onnx`` by the present one,
-``NAME.script.onnx`` by the older TorchScript one), with open height and width.
+Needs the extra ``train``. Without names, all are written. Each network is exported by both exporters of PyTorch
+(``NAME.onnx`` by the present one, ``NAME.script.onnx`` by the older TorchScript one), with open height and width.
 """
 
 from __future__ import annotations
@@ -42,9 +42,12 @@ def export(network: torch.nn.Module, dynamo: bool) -> onnx.ModelProto:
 def main() -> None:
     """Export the networks asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=NETWORKS, help=", ".join(NETWORKS))
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(NETWORKS), help=", ".join(NETWORKS))
+    names = parser.parse_args().names
+    if unknown := sorted(set(names) - NETWORKS.keys()):
+        parser.error(f"unknown network {unknown[0]}; known are {', '.join(NETWORKS)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in parser.parse_args().names or NETWORKS:
+    for name in names:
         torch.manual_seed(0)
         for dynamo, suffix in ((True, ""), (False, ".script")):
             model = strip_weights(export(NETWORKS[name]().eval(), dynamo))

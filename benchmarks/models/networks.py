@@ -1,4 +1,4 @@
-"""The networks behind the generated models, in PyTorch: fast-neural-style, MobileNetV2, ResNet-18, EfficientNet-Lite0."""
+"""The generated models' networks in PyTorch: fast-neural-style, MobileNetV2, ResNet-18, EfficientNet-Lite0."""
 
 from __future__ import annotations
 

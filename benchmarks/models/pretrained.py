@@ -1,4 +1,4 @@
-"""``python -m benchmarks.models.pretrained FILE.onnx``: EfficientNet-Lite0 with its published weights; extra ``train``."""
+"""``python -m benchmarks.models.pretrained FILE.onnx``: EfficientNet-Lite0, trained; needs the extra ``train``."""
 
 from __future__ import annotations
 
