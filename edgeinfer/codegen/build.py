@@ -16,6 +16,7 @@ from edgeinfer.codegen.cache import manifest_path, module_hash
 from edgeinfer.codegen.compiler import compile_kernel
 from edgeinfer.codegen.linker import find_linker, link_shared
 from edgeinfer.codegen.sealed_file import write_sealed
+from edgeinfer.codegen.targets import target_of_level
 from edgeinfer.files import replacing
 from edgeinfer.kernels.registry import KernelSource, kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
@@ -40,10 +41,11 @@ def build_kernel(source: KernelSource, level: Level, folder: Path) -> Path:
     """Compile one kernel into ``folder``; returns the library's (or, without a linker, the object's) path."""
     name = f"{source.name}-{module_hash(source.module)}"
     code = compile_kernel(source, level)
-    if find_linker() is None:
+    target = target_of_level(level.name)
+    if find_linker(target) is None:
         path = folder / f"{name}.o"
     else:
-        path, code = folder / f"{name}.so", link_shared([code])
+        path, code = folder / f"{name}.so", link_shared([code], target)
     write_sealed(path, code)
     return path
 

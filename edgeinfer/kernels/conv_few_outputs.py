@@ -26,7 +26,7 @@ from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import clamp
 
-TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)]}
+TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)], "neon": [(8, 2)]}
 
 
 @kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES)

@@ -21,7 +21,7 @@ from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 1)], "avx2": [(4, 1)], "v128": [(4, 1)]}
+TILES = {"avx512": [(8, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(4, 1)]}
 
 
 @kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES)

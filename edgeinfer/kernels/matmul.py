@@ -25,7 +25,7 @@ MATMUL_PARAMS = struct(
     "low high parameter_0 parameter_1",
 )
 
-TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
+TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
 
 def _rows(ops: TileOps) -> Callable[..., None]:

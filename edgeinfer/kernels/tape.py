@@ -5,6 +5,7 @@ These two entries have the kernels' signature, with the team's record as params.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,15 +44,21 @@ def _call_kernel(typing_context: Any, kernel: Any, params: Any, worker: Any) -> 
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic
-def _pause(typing_context: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if builder.module.triple.startswith("x86"):
-            function_type = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
+@functools.cache
+def _pause_of(architecture: str) -> Any:
+    """``pause()``: tells an x86 processor that it is waiting; nothing elsewhere."""
 
-    return types.void(), codegen
+    @intrinsic
+    def pause(typing_context: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if architecture == "x86_64":
+                function_type = ir.FunctionType(ir.VoidType(), [])
+                builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse2.pause"), [])
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    return pause
 
 
 @intrinsic
@@ -62,18 +69,24 @@ def _address_of(typing_context: Any, record: Any) -> Any:
     return types.int64(record), codegen
 
 
-@njit(forceinline=True)
-def _wait_for_change(team: Any, word: Any, old: Any, spins: Any, futex_call: Any) -> None:
-    """Return when the word at ``team + word`` is no longer ``old``: spin a while, then sleep."""
-    flag = as_i64(team + word)
-    for _ in range(spins):
-        if atomic_load(flag) != old:
-            return
-        _pause()
-    atomic_add(as_i64(team + _SLEEPERS), 1)
-    while atomic_load(flag) == old:
-        syscall(futex_call, team + word, _FUTEX_WAIT_PRIVATE, old & 0xFFFFFFFF, 0)
-    atomic_add(as_i64(team + _SLEEPERS), -1)
+@functools.cache
+def _wait_of(simd: Simd) -> Callable[..., None]:
+    pause = _pause_of(simd.level.architecture)
+
+    @njit(forceinline=True)
+    def wait_for_change(team: Any, word: Any, old: Any, spins: Any, futex_call: Any) -> None:
+        """Return when the word at ``team + word`` is no longer ``old``: spin a while, then sleep."""
+        flag = as_i64(team + word)
+        for _ in range(spins):
+            if atomic_load(flag) != old:
+                return
+            pause()
+        atomic_add(as_i64(team + _SLEEPERS), 1)
+        while atomic_load(flag) == old:
+            syscall(futex_call, team + word, _FUTEX_WAIT_PRIVATE, old & 0xFFFFFFFF, 0)
+        atomic_add(as_i64(team + _SLEEPERS), -1)
+
+    return wait_for_change
 
 
 @njit(forceinline=True)
@@ -84,35 +97,42 @@ def _change(team: Any, word: Any, futex_call: Any) -> None:
         syscall(futex_call, team + word, _FUTEX_WAKE_PRIVATE, _EVERYONE, 0)
 
 
-@njit(forceinline=True)
-def _barrier(team: Any, threads: Any, spins: Any, futex_call: Any) -> None:
-    """Return when all workers are here; the tile counter is 0 again."""
-    counter = as_i64(team + _COUNTER)
-    if threads == 1:
-        atomic_store(counter, 0)
-        return
-    generation = atomic_load(as_i64(team + _GENERATION))
-    if atomic_add(as_i64(team + _ARRIVED), 1) == threads - 1:
-        atomic_store(as_i64(team + _ARRIVED), 0)
-        atomic_store(counter, 0)
-        _change(team, _GENERATION, futex_call)
-    else:
-        _wait_for_change(team, _GENERATION, generation, spins, futex_call)
+@functools.cache
+def _steps_of(simd: Simd) -> Callable[..., None]:
+    """``run(team, worker, threads, spins, futex_call)``: all steps of the team's range, with a barrier after each."""
+    wait_for_change = _wait_of(simd)
 
+    @njit(forceinline=True)
+    def barrier(team: Any, threads: Any, spins: Any, futex_call: Any) -> None:
+        """Return when all workers are here; the tile counter is 0 again."""
+        counter = as_i64(team + _COUNTER)
+        if threads == 1:
+            atomic_store(counter, 0)
+            return
+        generation = atomic_load(as_i64(team + _GENERATION))
+        if atomic_add(as_i64(team + _ARRIVED), 1) == threads - 1:
+            atomic_store(as_i64(team + _ARRIVED), 0)
+            atomic_store(counter, 0)
+            _change(team, _GENERATION, futex_call)
+        else:
+            wait_for_change(team, _GENERATION, generation, spins, futex_call)
 
-@njit(forceinline=True)
-def _run_steps(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any) -> None:
-    steps = as_i64(as_i64(team + _STEPS)[0])
-    first = as_i64(team + _FIRST)[0]
-    last = as_i64(team + _LAST)[0]
-    for index in range(first, last):
-        _call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
-        _barrier(team, threads, spins, futex_call)
+    @njit(forceinline=True)
+    def run(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any) -> None:
+        steps = as_i64(as_i64(team + _STEPS)[0])
+        first = as_i64(team + _FIRST)[0]
+        last = as_i64(team + _LAST)[0]
+        for index in range(first, last):
+            _call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
+            barrier(team, threads, spins, futex_call)
+
+    return run
 
 
 @kernel_family("run_tape", params=TEAM)
 def run_tape(simd: Simd) -> Callable[..., None]:
     """Run steps ``first`` to ``last`` of the team's table with all workers; called by worker 0."""
+    run_steps = _steps_of(simd)
 
     def body(team: Any, worker: Any) -> None:
         address = _address_of(team)
@@ -120,7 +140,7 @@ def run_tape(simd: Simd) -> Callable[..., None]:
         futex_call = team.futex_call
         if threads > 1:
             _change(address, _EPOCH, futex_call)
-        _run_steps(address, _address_of(worker), threads, team.spins, futex_call)
+        run_steps(address, _address_of(worker), threads, team.spins, futex_call)
 
     return body
 
@@ -131,6 +151,7 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
 
     A worker that starts late must not miss a call: ``worker.epoch`` is the team's epoch when it was made.
     """
+    wait_for_change, run_steps = _wait_of(simd), _steps_of(simd)
 
     def body(team: Any, worker: Any) -> None:
         address = _address_of(team)
@@ -139,10 +160,10 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
         spins = team.spins
         seen = worker.epoch
         while True:
-            _wait_for_change(address, _EPOCH, seen, spins, futex_call)
+            wait_for_change(address, _EPOCH, seen, spins, futex_call)
             seen += 1
             if atomic_load(as_i64(address + _STOP)) != 0:
                 return
-            _run_steps(address, _address_of(worker), threads, spins, futex_call)
+            run_steps(address, _address_of(worker), threads, spins, futex_call)
 
     return body

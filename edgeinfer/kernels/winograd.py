@@ -25,7 +25,7 @@ from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensi
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
+TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
 
 @kernel_family("f32_winograd4x4", CONV_PARAMS, TILES, output=4)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from pathlib import Path
 
 from edgeinfer.errors import KernelError
 
-# Flags of /proc/cpuinfo that a level needs, best level first.
+# Flags of /proc/cpuinfo that a level needs, best level first, by architecture.
 _NEEDED = {
-    "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"},
-    "avx2": {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
-    "v128": {"sse4_1", "sse4_2", "ssse3", "popcnt"},
+    "x86_64": {
+        "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"},
+        "avx2": {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
+        "v128": {"sse4_1", "sse4_2", "ssse3", "popcnt"},
+    },
+    "aarch64": {"neon": {"fp", "asimd"}},
 }
 
 
@@ -33,7 +37,7 @@ def cpu_flags() -> frozenset[str]:
 def available_levels() -> list[str]:
     """The levels that this machine can run, best first."""
     flags = cpu_flags()
-    return [level for level, needed in _NEEDED.items() if needed <= flags]
+    return [level for level, needed in _NEEDED.get(platform.machine(), {}).items() if needed <= flags]
 
 
 def cpu_level() -> str:
@@ -49,5 +53,8 @@ def cpu_level() -> str:
             raise KernelError(f"EDGEINFER_LEVEL={wanted}: this machine can run {', '.join(levels) or 'no level'}")
         return wanted
     if not levels:
-        raise KernelError("this CPU has none of the feature sets that kernels exist for (at least SSE4.2)")
+        raise KernelError(
+            f"this CPU ({platform.machine()}) has none of the feature sets that kernels exist for: "
+            "at least SSE4.2 on x86-64, NEON on aarch64"
+        )
     return levels[0]

@@ -1,14 +1,17 @@
-"""Where compiled kernels come from: the cache of this machine, or a compiler."""
+"""Where compiled kernels come from: a pack, else the cache of this machine, else a compiler."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
+import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from edgeinfer.plan.kernel_set import KernelSet
-from edgeinfer.runtime.cpu import cpu_level
+from edgeinfer.runtime.cpu import available_levels, cpu_level
+from edgeinfer.runtime.pack import PackLibrary, find_pack
 
 
 class Kernels(Protocol):
@@ -27,12 +30,26 @@ class Kernels(Protocol):
 
 @functools.cache
 def kernels_for(level: str) -> Kernels:
-    """The kernels of a level; loaded through importlib because code generation is no part of the runtime."""
+    """The kernels of a level: from a pack if there is one, else compiled for this machine and cached.
+
+    Raises:
+        KernelError: if the pack is damaged or of another version, or nothing is there and there is no compiler.
+    """
+    pack = find_pack(level)
+    if pack is not None:
+        return PackLibrary(pack)
+    # Code generation is no part of the runtime, which must work where it is not installed.
     cache = importlib.import_module("edgeinfer.codegen.cache")
     library: Kernels = cache.KernelLibrary(level)
     return library
 
 
 def host_kernels() -> Kernels:
-    """The kernels for this machine, or for the level that ``EDGEINFER_LEVEL`` names."""
-    return kernels_for(cpu_level())
+    """The kernels for this machine, or for the level that ``EDGEINFER_LEVEL`` names.
+
+    Without a compiler a pack for a lower level that the machine can run will do.
+    """
+    level = cpu_level()
+    if not os.environ.get("EDGEINFER_LEVEL") and importlib.util.find_spec("numba") is None:
+        level = next((name for name in available_levels() if find_pack(name) is not None), level)
+    return kernels_for(level)

@@ -11,24 +11,29 @@ class Level:
 
     Attributes:
         name: short name, the last part of kernel names.
+        architecture: the machine's name as ``platform.machine()`` gives it.
         lanes: float32 elements of one vector register.
         registers: number of vector registers.
         cpu: LLVM's name of the CPU.
         features: further LLVM features, ``+a,-b``.
+        needs: the CPU features in words.
     """
 
     name: str
+    architecture: str
     lanes: int
     registers: int
     cpu: str
     features: str = ""
+    needs: str = ""
 
 
 LEVELS = {
     level.name: level
     for level in (
-        Level("avx512", 16, 32, "x86-64-v4", "-prefer-256-bit"),
-        Level("avx2", 8, 16, "x86-64-v3"),
-        Level("v128", 4, 16, "x86-64-v2"),
+        Level("avx512", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit", "AVX-512 F, BW, CD, DQ, VL"),
+        Level("avx2", "x86_64", 8, 16, "x86-64-v3", "", "AVX2, FMA, F16C, BMI"),
+        Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
+        Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON"),
     )
 }

@@ -1,0 +1,109 @@
+"""Kernel packs: all kernels of one target in one shared library, with a manifest beside it.
+
+Kernels are compiled by processes of their own (edgeinfer.codegen.pack_worker). A device that has the pack needs
+neither Numba nor a compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import edgeinfer
+from edgeinfer.abi import ABI_VERSION
+from edgeinfer.codegen.linker import find_linker, link_shared
+from edgeinfer.codegen.targets import Target
+from edgeinfer.errors import KernelError
+from edgeinfer.files import replacing
+
+Progress = Callable[[int, int, str], None]
+
+_ROOT = Path(edgeinfer.__file__).resolve().parent.parent
+
+
+def build_pack(target: Target, folder: Path, progress: Progress) -> tuple[Path, Path]:
+    """Compile and link all kernels of a target.
+
+    Args:
+        target: the target.
+        folder: where library and manifest go; made if need be.
+        progress: called with kernels done, all kernels, and a name.
+
+    Returns:
+        The library's and the manifest's path.
+
+    Raises:
+        KernelError: if there is no linker or no compiler, or the folder cannot be written.
+    """
+    if find_linker(target) is None:
+        link_shared([], target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KernelError(f"cannot make the folder {folder}: {error.strerror}") from error
+    rows = _list_kernels(target)
+    names = [row["name"] for row in rows]
+    library = link_shared(_compile_all(target, names, progress), target)
+    manifest = {
+        "version": edgeinfer.__version__,
+        "abi": ABI_VERSION,
+        "target": target.name,
+        "level": target.level.name,
+        "lanes": target.level.lanes,
+        "sha256": hashlib.sha256(library).hexdigest(),
+        "kernels": rows,
+    }
+    paths = folder / f"edgeinfer-{target.name}.so", folder / f"edgeinfer-{target.name}.json"
+    try:
+        with replacing(paths[0]) as part:
+            part.write_bytes(library)
+        with replacing(paths[1]) as part:
+            part.write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n")
+    except OSError as error:
+        raise KernelError(f"cannot write to {folder}: {error.strerror}") from error
+    return paths
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "edgeinfer.codegen.pack_worker", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _list_kernels(target: Target) -> list[dict[str, object]]:
+    output, errors = (process := _process("list", target.name)).communicate()
+    if process.returncode:
+        raise KernelError(f"listing the kernels failed:\n{errors.strip()}")
+    rows: list[dict[str, object]] = json.loads(output)
+    return rows
+
+
+def _compile_all(target: Target, names: list[object], progress: Progress) -> list[bytes]:
+    """The object files of kernels in the order given, compiled by as many processes as there are cores."""
+    workers = max(1, min(len(names), len(os.sched_getaffinity(0))))
+    done: list[str] = []
+
+    def compile_share(share: list[object]) -> dict[str, bytes]:
+        process = _process("compile", target.name, *map(str, share))
+        objects: dict[str, bytes] = {}
+        for line in process.stdout or ():
+            name, code = line.split()
+            objects[name] = bytes.fromhex(code)
+            done.append(name)
+            progress(len(done), len(names), name)
+        _, errors = process.communicate()
+        if process.returncode:
+            raise KernelError(f"compiling kernels for {target.name} failed:\n{errors.strip()}")
+        return objects
+
+    with ThreadPoolExecutor(workers) as pool:
+        shares = list(pool.map(compile_share, [names[index::workers] for index in range(workers)]))
+    objects = {name: code for share in shares for name, code in share.items()}
+    return [objects[str(name)] for name in names]

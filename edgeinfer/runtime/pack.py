@@ -1,0 +1,94 @@
+"""Kernels from a pack: a shared library that was compiled ahead of time, and its manifest."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import edgeinfer
+from edgeinfer.abi import ABI_VERSION
+from edgeinfer.errors import KernelError
+from edgeinfer.plan.kernel_set import KernelRow, KernelSet
+
+# Where packs that came with the package lie.
+PACKAGE_FOLDER = Path(__file__).resolve().parent.parent / "packs"
+
+
+def pack_folders() -> list[Path]:
+    """Folders to look for packs in: those of ``EDGEINFER_PACKS``, then the package's own."""
+    named = os.environ.get("EDGEINFER_PACKS", "")
+    return [*(Path(part) for part in named.split(os.pathsep) if part), PACKAGE_FOLDER]
+
+
+def find_pack(level: str) -> Path | None:
+    """The manifest of the first pack for a CPU level, None if there is none.
+
+    Raises:
+        KernelError: if a manifest cannot be read.
+    """
+    for folder in pack_folders():
+        for path in sorted(folder.glob("edgeinfer-*.json")):
+            if _read_manifest(path).get("level") == level:
+                return path
+    return None
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise KernelError(f"cannot read the kernel pack {path}: {error}; build it again with edgeinfer pack") from error
+    if not isinstance(manifest, dict):
+        raise KernelError(f"the kernel pack {path} has no manifest of ours; build it again with edgeinfer pack")
+    return manifest
+
+
+class PackLibrary:
+    """The kernels of a pack.
+
+    Attributes:
+        level: the CPU level.
+        kernel_set: what the planner needs to know of the kernels.
+
+    Raises:
+        KernelError: if the pack is of another version, or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        manifest = _read_manifest(path)
+        made_for = manifest.get("version"), manifest.get("abi")
+        if made_for != (edgeinfer.__version__, ABI_VERSION):
+            raise KernelError(
+                f"the kernel pack {path} was built for edgeinfer {made_for[0]} (interface {made_for[1]}), this is "
+                f"{edgeinfer.__version__} (interface {ABI_VERSION}): build it again with edgeinfer pack"
+            )
+        library = path.with_suffix(".so")
+        try:
+            content = library.read_bytes()
+            if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+                raise KernelError(f"the kernel pack {library} is damaged: build it again with edgeinfer pack")
+            self._library = ctypes.CDLL(str(library))
+            self.level = str(manifest["level"])
+            rows = [KernelRow.from_json(row) for row in manifest["kernels"]]
+            self.kernel_set = KernelSet(self.level, int(manifest["lanes"]), rows)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise KernelError(f"cannot load the kernel pack {library}: {error}") from error
+
+    def load(self, names: Iterable[str]) -> dict[str, int]:
+        """Addresses of kernels by name."""
+        return {name: self._address(name) for name in names}
+
+    def entry(self, family: str) -> Callable[[int, int], None]:
+        """A kernel of a family as a Python function of two addresses; it runs without the interpreter's lock."""
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self._address(f"{family}__{self.level}"))
+
+    def _address(self, name: str) -> int:
+        try:
+            return int(ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0)
+        except AttributeError as error:
+            raise KernelError(f"the kernel pack for {self.level} has no kernel {name}") from error
