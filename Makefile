@@ -8,7 +8,7 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    check format, style, types and the layers of imports'
 	@echo 'make format  format the code'
 	@echo 'make bench   measure against ONNX Runtime and OpenVINO'
+	@echo 'make wheels  build wheels that carry compiled kernels'
 	@echo 'make clean   remove .venv and everything generated'
 
 demo: $(VENV)/.stamp-demo
@@ -41,11 +42,15 @@ format: $(VENV)/.stamp-test
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.compare
 
+wheels: $(VENV)/.stamp-wheels
+	$(BIN)/python -m edgeinfer.codegen.wheels --output dist
+
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.stamp-demo: EXTRAS := jit,video
 $(VENV)/.stamp-test: EXTRAS := test
+$(VENV)/.stamp-wheels: EXTRAS := jit
 $(VENV)/.stamp-bench: EXTRAS := jit,convert,bench
 
 $(VENV)/.stamp-%: pyproject.toml | $(BIN)/python

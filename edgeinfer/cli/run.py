@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run a model on .npy files or pictures",
-        description="Run a model once. Each output is written as NAME.npy, and as NAME.png if it is a picture.",
+        description=(
+            "Run a model once. Each output is written as NAME.npy, and as NAME.png if it is a picture (with Pillow)."
+        ),
         epilog=example_text(
             "edgeinfer run model.edge --input image=photo.png --output results",
             "edgeinfer run model.edge --input a=a.npy --input b=b.npy --output results",
@@ -37,19 +40,21 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and write the outputs."""
-    with edgeinfer.load(arguments.model, arguments.threads) as session:
-        results = session.run(gather_inputs(session, arguments.input))
     folder = arguments.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"cannot make the output folder {folder}: {error.strerror}") from error
+    with edgeinfer.load(arguments.model, arguments.threads) as session:
+        feeds = gather_inputs(session, arguments.input)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"cannot make the output folder {folder}: {error.strerror}") from error
+        results = session.run(feeds)
+    pictures = importlib.util.find_spec("PIL") is not None
     rows = []
     for name, array in results.items():
         stem = "".join(character if character.isalnum() or character in "._-" else "_" for character in name)
         write_array(folder / f"{stem}.npy", array)
         written = [f"{stem}.npy"]
-        picture = as_picture(array)
+        picture = as_picture(array) if pictures else None
         if picture is not None:
             write_picture(folder / f"{stem}.png", picture)
             written.append(f"{stem}.png")

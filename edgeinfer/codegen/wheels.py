@@ -1,0 +1,66 @@
+"""``python -m edgeinfer.codegen.wheels -o dist``: wheels that carry kernel packs, one for each architecture.
+
+Packs need nothing but memcpy, memset, memmove and syscall of the C library, so one wheel serves glibc and musl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edgeinfer.codegen.pack import build_pack
+from edgeinfer.codegen.targets import TARGETS
+from edgeinfer.errors import KernelError
+
+PLATFORMS = {
+    "x86_64": "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
+    "aarch64": "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
+}
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_wheel(architecture: str, folder: Path) -> None:
+    """Build the packs of all levels of an architecture and a wheel that carries them.
+
+    Raises:
+        KernelError: if a pack or the wheel cannot be built.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-packs-") as packs:
+        for target in TARGETS.values():
+            if target.level.architecture == architecture:
+                print(f"compiling kernels for {target.name}", flush=True)
+                build_pack(target, Path(packs), lambda done, total, name: None)
+        environment = {
+            **os.environ,
+            "EDGEINFER_WHEEL_PACKS": packs,
+            "EDGEINFER_WHEEL_PLATFORM": PLATFORMS[architecture],
+        }
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(_ROOT)]
+        if subprocess.run(command, env=environment, check=False).returncode:
+            raise KernelError(f"building the wheel for {architecture} failed")
+
+
+def main() -> int:
+    """Parse the command line and build."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("dist"), help="folder for the wheels")
+    parser.add_argument("--architecture", choices=list(PLATFORMS), action="append", help="default: all")
+    arguments = parser.parse_args()
+    for architecture in arguments.architecture or PLATFORMS:
+        try:
+            build_wheel(architecture, arguments.output)
+        except KernelError as error:
+            print(f"wheels: {error}", file=sys.stderr)
+            return 2
+    for wheel in sorted(arguments.output.glob("edgeinfer-*.whl")):
+        print(f"{wheel}: {wheel.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
