@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each sets up .venv with what it needs; later runs skip that by stamp files.
+# make demo | test | lint | bench | report: each sets up .venv with what it needs; later runs skip that by stamp files.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,8 @@ help:
 	@echo 'make test    run the tests'
 	@echo 'make lint    check format, style, types and the layers of imports'
 	@echo 'make format  format the code'
-	@echo 'make bench   measure against ONNX Runtime and OpenVINO'
+	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
+	@echo 'make report  measure the same and write docs/performance.md'
 	@echo 'make wheels  build wheels that carry compiled kernels'
 	@echo 'make clean   remove .venv and everything generated'
 
@@ -41,6 +42,9 @@ format: $(VENV)/.stamp-test
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.compare
+
+report: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.report
 
 wheels: $(VENV)/.stamp-wheels
 	$(BIN)/python -m edgeinfer.codegen.wheels --output dist

@@ -2,51 +2,33 @@
 
 All runtimes get the same inputs and the same number of threads and take turns, A B C A B C …, so that a
 machine whose speed drifts treats them alike. A turn is a pause, in which the worker threads of the runtime before
-stop spinning, one run that is not counted, and three that are. Every output is compared with ONNX Runtime's.
+stop spinning, one run that is not counted, and three that are. Every output is compared with ONNX Runtime's: a
+peer whose output is another one, or which cannot run the model, has no time; the reason stands below the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.models import build, real_model
-from benchmarks.peers import RUNNERS, available
+from benchmarks.cases import CASES, Case, model_path, random_feeds
+from benchmarks.peers import RUNTIMES, Job, Runner, Unsupported, make_runner
 
 PAUSE_SECONDS = 0.1
 RUNS_PER_TURN = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """One model with one set of input shapes; ``real`` models come from packages, others are generated."""
-
-    model: str
-    shapes: dict[str, tuple[int, ...]]
-    real: bool = False
-
-    @property
-    def label(self) -> str:
-        """Model and picture size."""
-        picture = next(iter(self.shapes.values()))
-        return f"{self.model} {picture[-2]}x{picture[-1]}"
-
-
-CASES = [
-    Case("fast_neural_style_32", {"image": (1, 3, 256, 256)}),
-    Case("fast_neural_style_16", {"image": (1, 3, 256, 256)}),
-    Case("multistyle26", {"image": (1, 3, 256, 256), "style_weights": (26,)}, real=True),
-    Case("multistyle26", {"image": (1, 3, 360, 640), "style_weights": (26,)}, real=True),
-    Case("mobilenet_v2", {"image": (1, 3, 224, 224)}),
-    Case("resnet18", {"image": (1, 3, 224, 224)}),
-    Case("ppocr_v4_det", {"x": (1, 3, 320, 320)}, real=True),
-]
+FEWEST_TURNS = 3
+# The largest difference from ONNX Runtime's output, as a share of its range, of an output that is the same.
+TOLERANCE = 1e-2
+OURS = "edgeinfer"
+ORACLE = "ONNX Runtime"
 
 
 @dataclass(frozen=True)
@@ -58,52 +40,83 @@ class Timing:
     difference: float
 
 
-def model_path(case: Case, folder: Path) -> Path:
-    """The ONNX file of a case, generated into ``folder`` unless it is a real model."""
-    if case.real:
-        return real_model(case.model)
-    path = folder / f"{case.model}.onnx"
-    if not path.exists():
-        path.write_bytes(build(case.model).SerializeToString())
-    return path
+@dataclass(frozen=True)
+class Row:
+    """All runtimes on one case.
+
+    Attributes:
+        case: the case's label.
+        threads: number of threads.
+        goal: the goal for ``ratio``.
+        scaling_goal: the goal for the speed of two threads over one.
+        timings: by runtime.
+        failures: why other runtimes have no time.
+    """
+
+    case: str
+    threads: int
+    goal: float
+    scaling_goal: float
+    timings: dict[str, Timing]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def best_peer(self) -> str:
+        """The fastest other runtime."""
+        return min((name for name in self.timings if name != OURS), key=lambda name: self.timings[name].median)
+
+    @property
+    def ratio(self) -> float:
+        """Our median by the best peer's."""
+        return self.timings[OURS].median / self.timings[self.best_peer].median
 
 
-def random_feeds(case: Case) -> dict[str, np.ndarray]:
-    """Random inputs in 0..1, always the same: pictures like printed pages, vectors that sum to 1."""
-    generator = np.random.default_rng(0)
-    feeds = {}
-    for name, shape in case.shapes.items():
-        values = generator.random(shape, dtype=np.float32)
-        feeds[name] = values / values.sum() if len(shape) == 1 else page_of_strokes(generator, values)
-    return feeds
+def relative_difference(outputs: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest difference of any output, relative to the range of the expected one; a batch of 1 may be dropped."""
+    differences = []
+    for y, e in zip(outputs, expected, strict=True):
+        if y.shape not in (e.shape, e.shape[1:]):
+            raise Unsupported(f"its output has the shape {y.shape} instead of {e.shape}")
+        differences.append(float(np.abs(y.reshape(e.shape) - e).max() / max(np.ptp(e), 1e-12)))
+    return max(differences)
 
 
-def page_of_strokes(generator: np.random.Generator, noise: np.ndarray) -> np.ndarray:
-    """Lines of dark strokes on light paper, with a little noise; float32 [1, 3, height, width]."""
-    height, width = noise.shape[-2:]
-    ink = generator.random((height // 4, width // 2)) < 0.5
-    ink[np.arange(height // 4) % 6 > 3] = False
-    ink = ink.repeat(4, axis=0).repeat(2, axis=1)
-    page = np.full((height, width), 0.9, np.float32)
-    page[: ink.shape[0], : ink.shape[1]][ink] = 0.1
-    return page + np.float32(0.1) * noise
+def start_runtimes(job: Job) -> tuple[dict[str, Runner], dict[str, float], dict[str, str]]:
+    """The runtimes that do the job, how far their outputs are from ONNX Runtime's, and why the others do not."""
+    runners, differences, failures = {}, {}, {}
+    expected = make_runner(ORACLE, job)()
+    for name in RUNTIMES:
+        try:
+            run = make_runner(name, job)
+            difference = relative_difference(run(), expected)
+            if not difference <= TOLERANCE:
+                raise Unsupported(f"its output is off by {difference:.2g} of the range")
+        # Whatever a peer throws is a result; our own failure is not.
+        except Exception as error:
+            if name == OURS:
+                raise
+            failures[name] = reason_of(error)
+        else:
+            runners[name], differences[name] = run, difference
+    return runners, differences, failures
 
 
-def relative_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """The largest difference of any output, relative to the range of the expected one."""
-    pairs = zip(outputs, expected, strict=True)
-    return max(float(np.abs(y - e).max() / max(np.ptp(e), 1e-12)) for y, e in pairs)
+def reason_of(error: Exception) -> str:
+    """One line that says why a peer failed; the whole message goes to stderr."""
+    text = str(error).strip() or repr(error)
+    print(text, file=sys.stderr)
+    line = " ".join(text.splitlines()[0].split())
+    return line if len(line) <= 160 else line[:160] + " …"
 
 
-def measure(case: Case, path: Path, threads: int, seconds: float) -> dict[str, Timing]:
+def measure(case: Case, path: Path, threads: int, seconds: float) -> Row:
     """Run all runtimes in turn for about ``seconds`` each."""
-    feeds = random_feeds(case)
-    runners = {name: RUNNERS[name](path, feeds, threads) for name in available()}
-    outputs = {name: run() for name, run in runners.items()}
-    expected = outputs.get("onnxruntime", outputs["edgeinfer"])
+    runners, differences, failures = start_runtimes(Job(path, random_feeds(case), threads))
     times: dict[str, list[float]] = {name: [] for name in runners}
     start = time.perf_counter()
-    while len(times["edgeinfer"]) < 9 or time.perf_counter() - start < seconds * len(runners):
+    turns = 0
+    while turns < FEWEST_TURNS or time.perf_counter() - start < seconds * len(runners):
+        turns += 1
         for name, run in runners.items():
             time.sleep(PAUSE_SECONDS)
             run()
@@ -111,58 +124,85 @@ def measure(case: Case, path: Path, threads: int, seconds: float) -> dict[str, T
                 before = time.perf_counter()
                 run()
                 times[name].append((time.perf_counter() - before) * 1e3)
-    return {
-        name: Timing(float(np.median(values)), min(values), relative_difference(outputs[name], expected))
-        for name, values in times.items()
-    }
+    timings = {name: Timing(float(np.median(t)), min(t), differences[name]) for name, t in times.items()}
+    return Row(case.label, threads, case.goal, case.scaling_goal, timings, failures)
 
 
-def print_table(rows: list[dict]) -> None:
-    """Print medians in milliseconds, and our time as a share of each peer's."""
-    names = [name for name in RUNNERS if name in rows[0]["timings"]]
-    peers = [name for name in names if name != "edgeinfer"]
-    header = [
-        "model",
-        "threads",
-        *(f"{name} ms" for name in names),
-        *(f"ratio to {name}" for name in peers),
-        "difference",
-    ]
-    print("| " + " | ".join(header) + " |")
-    print("|" + " --- |" * len(header))
+def measure_all(cases: Sequence[Case], threads: Sequence[int], seconds: float) -> list[Row]:
+    """All cases with all numbers of threads."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases:
+            path = model_path(case, Path(folder))
+            for count in threads:
+                rows.append(measure(case, path, count, seconds))
+                print(f"measured {case.label}, {count} thread(s)", flush=True)
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Medians in milliseconds, our time as a share of the best peer's beside the goal; below, why some are missing."""
+    header = ["model", "threads", *RUNTIMES, "best peer", "ratio", "goal", "difference"]
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     for row in rows:
-        timings = row["timings"]
-        ours = timings["edgeinfer"]["median"]
-        cells = [row["case"], str(row["threads"]), *(f"{timings[name]['median']:.2f}" for name in names)]
-        cells += [f"{ours / timings[name]['median']:.2f}" for name in peers]
-        print("| " + " | ".join([*cells, f"{timings['edgeinfer']['difference']:.1e}"]) + " |", flush=True)
+        timings = row.timings
+        cells = [row.case, str(row.threads)]
+        cells += [f"{timings[name].median:.2f}" if name in timings else "-" for name in RUNTIMES]
+        cells += [row.best_peer, f"**{row.ratio:.2f}**", f"{row.goal:g}", f"{timings[OURS].difference:.0e}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for name, reason in row.failures.items():
+            reasons.setdefault((name, reason), []).append(f"{row.case} ({row.threads})")
+    if reasons:
+        lines.append("")
+    for (name, reason), cases in reasons.items():
+        where = "all models" if len(cases) == len(rows) else ", ".join(cases)
+        lines.append(f"- {name}, {where}: {reason}")
+    return "\n".join(lines)
+
+
+def rows_as_json(rows: Sequence[Row]) -> list[dict]:
+    """Plain values for a JSON file."""
+    return [asdict(row) for row in rows]
+
+
+def rows_from_json(values: Sequence[dict]) -> list[Row]:
+    """The counterpart of ``rows_as_json``."""
+    return [Row(**{**v, "timings": {name: Timing(**t) for name, t in v["timings"].items()}}) for v in values]
+
+
+def add_arguments(parser: argparse.ArgumentParser, seconds: float) -> None:
+    """What to measure, and for how long."""
+    parser.add_argument("--models", help="comma-separated names; all by default")
+    parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads (default 1,2)")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"time for each runtime and case (default {seconds:g})"
+    )
+
+
+def chosen_cases(models: str | None) -> list[Case]:
+    """The cases of some models, all by default."""
+    if models is None:
+        return CASES
+    known = {case.model for case in CASES}
+    wanted = models.split(",")
+    if unknown := [model for model in wanted if model not in known]:
+        raise SystemExit(f"unknown model {unknown[0]}; known are {', '.join(sorted(known))}")
+    return [case for case in CASES if case.model in wanted]
 
 
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", help="comma-separated names; all by default")
-    parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads (default 1,2)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each runtime and case (default 4)")
+    add_arguments(parser, seconds=4.0)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     arguments = parser.parse_args()
-    wanted = set(arguments.models.split(",")) if arguments.models else {case.model for case in CASES}
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for case in CASES:
-            if case.model not in wanted:
-                continue
-            path = model_path(case, Path(folder))
-            for threads in map(int, arguments.threads.split(",")):
-                timings = measure(case, path, threads, arguments.seconds)
-                rows.append(
-                    {"case": case.label, "threads": threads, "timings": {k: vars(v) for k, v in timings.items()}}
-                )
-                print(f"measured {case.label}, {threads} thread(s)", flush=True)
-    print()
-    print_table(rows)
+    threads = [int(count) for count in arguments.threads.split(",")]
+    rows = measure_all(chosen_cases(arguments.models), threads, arguments.seconds)
+    print(f"\n{table(rows)}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        arguments.json.write_text(json.dumps(rows_as_json(rows), indent=1))
 
 
 if __name__ == "__main__":
