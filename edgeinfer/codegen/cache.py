@@ -36,6 +36,7 @@ _COMMON = (
     "codegen/compiler.py",
     "codegen/linker.py",
     "codegen/sealed_file.py",
+    "codegen/targets.py",
 )
 _KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)
 

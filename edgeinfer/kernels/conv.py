@@ -19,6 +19,7 @@ from numba import njit
 
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
@@ -50,7 +51,7 @@ def tap_loops(ops: TileOps) -> Callable[..., Any]:
 
     With a dilation of 1 the taps of one kernel row are neighbours in memory and run as one loop.
     """
-    outer, columns = ops.outer, ops.columns
+    inner, columns = inner_products(ops), ops.columns
 
     @njit(forceinline=True, error_model="numpy")
     def accumulate(
@@ -62,9 +63,8 @@ def tap_loops(ops: TileOps) -> Callable[..., Any]:
         for ky in range(p.kernel_height):
             for kx in range(runs):
                 tap = start + ky * p.dilation_y * row_pitch + kx * tap_pitch
-                for i in range(run):
-                    tile = outer(tile, x, tap + i, pixel_pitch, w, w_index)
-                    w_index += columns
+                tile = inner(tile, x, tap, pixel_pitch, w, w_index, run)
+                w_index += run * columns
         return tile
 
     return accumulate

@@ -21,6 +21,7 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
@@ -33,7 +34,7 @@ TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)], "neon": [(8, 2)
 def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops = TileOps(simd, tile_rows, vectors)
-    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
+    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     lanes, load, store_first, splat, load_first = simd.lanes, simd.load, simd.store_first, simd.splat, simd.load_first
     read_patch, apply = patch_reader(simd), activate(simd)
 
@@ -48,9 +49,8 @@ def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
                 w_index = block * kernel_height * channels * columns
                 for ky in range(kernel_height):
                     at = start + ky * tap_rows * row_pitch + pixel * channels
-                    for c in range(channels):
-                        tile = outer(tile, patch, at + c, channels, w, w_index)
-                        w_index += columns
+                    tile = inner(tile, patch, at, channels, w, w_index, channels)
+                    w_index += channels * columns
                 place = (pixel * blocks + block) * columns
                 store_tile(tile, sums, place, blocks * columns, tile_rows, columns)
 

@@ -14,6 +14,7 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.patch import copy_floats
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, buffer_i64, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
@@ -30,13 +31,11 @@ TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)
 
 def _rows(ops: TileOps) -> Callable[..., None]:
     """``run(y, place, y_row, a, at, a_row, panel, depth, count)``: the product of ``ops.rows`` rows and a panel."""
-    zeros, outer, store_tile, rows, columns = ops.zeros, ops.outer, ops.store, ops.rows, ops.columns
+    zeros, inner, store_tile, rows = ops.zeros, inner_products(ops), ops.store, ops.rows
 
     @njit(error_model="numpy")
     def run(y: Any, place: Any, y_row: Any, a: Any, at: Any, a_row: Any, panel: Any, depth: Any, count: Any) -> None:
-        tile = zeros()
-        for k in range(depth):
-            tile = outer(tile, a, at + k, a_row, panel, k * columns)
+        tile = inner(zeros(), a, at, a_row, panel, 0, depth)
         store_tile(tile, y, place, y_row, rows, count)
 
     return run

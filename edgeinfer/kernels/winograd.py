@@ -20,6 +20,7 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
@@ -42,7 +43,7 @@ def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
 
 def _winograd(simd: Simd, tile_rows: int, vectors: int, output: int) -> Callable[..., None]:
     ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
-    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
+    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     transform_input, _ = one_dimensional_transforms(simd, output)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
     size = output + 2
@@ -69,10 +70,8 @@ def _winograd(simd: Simd, tile_rows: int, vectors: int, output: int) -> Callable
     def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, channels: Any, v_pitch: Any) -> None:
         for frequency in range(frequencies):
             for first in range(0, tiles, tile_rows):
-                tile = zeros()
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                for c in range(channels):
-                    tile = outer(tile, v, start + c, v_pitch, u, u_index + c * columns)
+                tile = inner(zeros(), v, start, v_pitch, u, u_index, channels)
                 place = frequency * (tiles * columns + lanes) + first * columns
                 store_tile(tile, m, place, columns, tile_rows, columns)
             u_index += channels * columns

@@ -21,6 +21,7 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
@@ -38,7 +39,7 @@ FREQUENCIES = INPUT * INPUT
 def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
     ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
-    zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
+    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     transform_input, _ = one_dimensional_transforms(simd, OUTPUT)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT)
 
@@ -71,10 +72,9 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
                     for a in range(parts_down):
                         start = frequency * v_pitch + (row * parts_down + a) * row_floats + first * OUTPUT * channels
                         for b in range(parts_across):
-                            for c in range(channels):
-                                at = start + b * PART * channels + c
-                                tile = outer(tile, v, at, OUTPUT * channels, u, weights)
-                                weights += columns
+                            at = start + b * PART * channels
+                            tile = inner(tile, v, at, OUTPUT * channels, u, weights, channels)
+                            weights += channels * columns
                     place = frequency * m_pitch + (row * padded_columns + first) * columns
                     store_tile(tile, m, place, columns, tile_rows, columns)
             u_index += parts_down * parts_across * channels * columns

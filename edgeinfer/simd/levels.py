@@ -17,6 +17,7 @@ class Level:
         cpu: LLVM's name of the CPU.
         features: further LLVM features, ``+a,-b``.
         needs: the CPU features in words.
+        by_lane: whether multiply-adds can take one lane of a vector as a factor.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Level:
     cpu: str
     features: str = ""
     needs: str = ""
+    by_lane: bool = False
 
 
 LEVELS = {
@@ -34,6 +36,6 @@ LEVELS = {
         Level("avx512", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit", "AVX-512 F, BW, CD, DQ, VL"),
         Level("avx2", "x86_64", 8, 16, "x86-64-v3", "", "AVX2, FMA, F16C, BMI"),
         Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
-        Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON"),
+        Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True),
     )
 }

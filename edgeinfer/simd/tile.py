@@ -49,11 +49,15 @@ class TileOps:
 
     Attributes:
         rows: rows of the tile.
+        lanes: floats of one vector.
+        by_lane: whether ``outer_lanes`` is the quicker one.
         columns: floats of one row, ``vectors * lanes``.
         zeros: ``zeros()``.
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
+        outer_lanes: as ``outer`` for ``lanes`` products, those with ``x[index + k + i * row_stride]`` and
+            ``w[w_index + k * columns]``; reads x in vectors.
         filter_row: ``filter_row(taps, stride)`` gives ``add_taps(tile, x, offsets, first, channel, w, w_index,
             w_pitch, row_step)``: adds to row i the products of the vectors at
             ``x[offsets[first + i * stride + t] + channel]`` and ``w[w_index + t * w_pitch]`` for all taps t, element
@@ -67,12 +71,15 @@ class TileOps:
 
     def __init__(self, simd: Simd, rows: int, vectors: int) -> None:
         self.rows = rows
+        self.lanes = simd.lanes
+        self.by_lane = simd.level.by_lane
         self.columns = vectors * simd.lanes
         tile = Tile(rows, vectors, simd.lanes)
         self.type = tile
         self.zeros = _zeros(tile)
         self.splat_row = _splat_row(tile)
         self.outer = _outer(tile)
+        self.outer_lanes = _outer_lanes(tile)
         self.store = _store(tile)
         self.load = _load(tile)
         self.add = _add(tile)
@@ -150,6 +157,38 @@ def _outer(tile: Tile) -> Any:
         return tile(*arguments), codegen
 
     return outer
+
+
+def _outer_lanes(tile: Tile) -> Any:
+    lanes = tile.vector.lanes
+
+    @intrinsic
+    def outer_lanes(
+        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            accumulator, x, index, row_stride, w, w_index = args
+            vectors = _vectors(builder, tile, accumulator)
+            fma = llvm_function(builder, "fmuladd", tile.vector, 3)
+            factors = []
+            for row in range(tile.rows):
+                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
+                factors.append(builder.load(element_pointer(builder, x, place, tile.vector), align=4))
+            undefined = ir.Constant(tile.vector.llvm, ir.Undefined)
+            for k in range(lanes):
+                weights = _row_vectors(builder, tile, w, _offset(builder, w_index, k * tile.vectors * lanes))
+                lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k] * lanes)
+                for row, factor in enumerate(factors):
+                    value = builder.shuffle_vector(factor, undefined, lane)
+                    for j in range(tile.vectors):
+                        at = row * tile.vectors + j
+                        vectors[at] = builder.call(fma, [value, weights[j], vectors[at]])
+            return _pack(builder, tile, vectors)
+
+        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        return tile(*arguments), codegen
+
+    return outer_lanes
 
 
 def _filter_row(tile: Tile, taps: int, stride: int) -> Any:

@@ -1,0 +1,34 @@
+"""The inner loop of every convolution and matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.simd.tile import TileOps
+
+
+def inner_products(ops: TileOps) -> Callable[..., Any]:
+    """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
+
+    Product k is of the column ``x[index + k + i * row_stride]`` and the row of ``columns`` floats at
+    ``w[w_index + k * columns]``. Where the processor multiplies by one lane of a vector, a vector of k is read at once.
+    """
+    outer, outer_lanes, columns, lanes = ops.outer, ops.outer_lanes, ops.columns, ops.lanes
+    by_lane = ops.by_lane
+
+    @njit(forceinline=True, error_model="numpy")
+    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
+        k = 0
+        if by_lane:
+            while k + lanes <= count:
+                tile = outer_lanes(tile, x, index + k, row_stride, w, w_index + k * columns)
+                k += lanes
+        while k < count:
+            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
+            k += 1
+        return tile
+
+    return accumulate
