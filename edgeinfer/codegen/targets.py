@@ -29,7 +29,9 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
+        Target("x86-64-v4+vnni", LEVELS["vnni"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v4", LEVELS["avx512"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
+        Target("x86-64-v3+vnni", LEVELS["avxvnni"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v3", LEVELS["avx2"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v2", LEVELS["v128"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("aarch64", LEVELS["neon"], "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-"),

@@ -60,7 +60,7 @@ class _Family:
             name = f"{self.name}__{level.name}"
             return [KernelSource(name, self.name, self.params, self.traits, self.factory(simd), module)]
         rows = []
-        for tile_rows, vectors in self.tiles.get(level.name, ()):
+        for tile_rows, vectors in self.tiles.get(level.name, self.tiles.get(level.base, ())):
             columns = vectors * level.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
             traits = {**self.traits, "rows": tile_rows, "columns": columns}
@@ -82,7 +82,7 @@ def kernel_family(
     Args:
         name: the family's name, ``<dtypes>_<operator>``.
         params: the struct that its kernels read, made by ``struct``.
-        tiles: for each level's name its register tiles as (rows, vectors); the factory is called as
+        tiles: for each level's name, or its base's, its register tiles as (rows, vectors); the factory is called as
             ``factory(simd, rows, vectors)`` for each. None: one kernel a level, ``factory(simd)``.
         traits: further numbers for the planner.
     """

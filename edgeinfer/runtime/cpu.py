@@ -9,11 +9,15 @@ from pathlib import Path
 
 from edgeinfer.errors import KernelError
 
+_AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}
+_AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"}
 # Flags of /proc/cpuinfo that a level needs, best level first, by architecture.
 _NEEDED = {
     "x86_64": {
-        "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"},
-        "avx2": {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
+        "vnni": {*_AVX512, "avx512_vnni"},
+        "avx512": _AVX512,
+        "avxvnni": {*_AVX2, "avx_vnni"},
+        "avx2": _AVX2,
         "v128": {"sse4_1", "sse4_2", "ssse3", "popcnt"},
     },
     "aarch64": {"neon": {"fp", "asimd"}},

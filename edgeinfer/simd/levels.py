@@ -18,6 +18,8 @@ class Level:
         features: further LLVM features, ``+a,-b``.
         needs: the CPU features in words.
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
+        dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
+        base: the level whose tiles a kernel has here, where it names none for this level.
     """
 
     name: str
@@ -28,14 +30,24 @@ class Level:
     features: str = ""
     needs: str = ""
     by_lane: bool = False
+    dot: str = "pairs"
+    base: str = ""
 
 
 LEVELS = {
     level.name: level
     for level in (
+        Level(
+            "vnni", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni", "AVX-512 F, BW, CD, DQ, VL, VNNI",
+            dot="vpdpbusd", base="avx512",
+        ),
         Level("avx512", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit", "AVX-512 F, BW, CD, DQ, VL"),
+        Level(
+            "avxvnni", "x86_64", 8, 16, "x86-64-v3", "+avxvnni", "AVX2, FMA, F16C, BMI, AVX-VNNI",
+            dot="vpdpbusd", base="avx2",
+        ),
         Level("avx2", "x86_64", 8, 16, "x86-64-v3", "", "AVX2, FMA, F16C, BMI"),
         Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
         Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True),
     )
-}
+}  # fmt: skip

@@ -13,8 +13,10 @@ from edgeinfer.ops import run_graph
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
+from edgeinfer.simd.levels import LEVELS as CPU_LEVELS
 
-LEVELS = available_levels()
+# Levels with a base have its float kernels.
+LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].base]
 # 1, 3, around the lanes of every level, and a prime.
 UGLY = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 37)
 
