@@ -1,13 +1,4 @@
-"""Direct convolution of float32 pictures, channels last, without an im2col buffer.
-
-A task is a block of output pixels times some blocks of output channels. Its input pixels are read once
-into a patch (padding and upsampling included), or used in place where no border is touched; then
-register tiles of ``rows`` pixels x ``columns`` output channels run over it:
-
-    y[p, o] = act(bias[o] + residual[p, o] + sum over taps t and channels c of x[p * stride + t, c] * w[t, c, o])
-
-Weights are packed as [output block][tap][channel][columns], zero beyond the last output channel.
-"""
+"""Direct convolution of float32 pictures: y[p, o] = act(bias[o] + residual[p, o] + sum of products)."""
 
 from __future__ import annotations
 
@@ -17,26 +8,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS, ConvArithmetic, direct_conv
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import buffer_f32
 from edgeinfer.simd.tile import TileOps
 
-CONV_PARAMS = struct(
-    "x w bias residual y"
-    # input: whole picture, channels of one group, floats from pixel to pixel
-    " batch height width channels x_channels"
-    # output: floats from pixel to pixel, row to row, picture to picture, and of the first pixel
-    " out_height out_width out_channels y_pixel y_row y_image y_start groups"
-    " kernel_height kernel_width stride_y stride_x dilation_y dilation_x"
-    " pad_top pad_left pad_mode upsample_y upsample_x"
-    # pixels of a task, tasks along each axis, blocks of output channels of a task
-    " task_rows task_columns row_tasks column_tasks task_blocks block_tasks tiles"
-    " activation",
-    "low high parameter_0 parameter_1",
-)
+CONV_PARAMS = struct(CONV_INTEGERS, CONV_FLOATS)
 
 TILES = {
     "avx512": [(8, 2), (4, 4), (14, 2), (7, 2), (14, 1), (1, 4)],
@@ -46,106 +26,38 @@ TILES = {
 }
 
 
-def tap_loops(ops: TileOps) -> Callable[..., Any]:
-    """``accumulate(tile, x, start, row_pitch, pixel_pitch, w, w_index, p)``: adds the products of all taps.
-
-    With a dilation of 1 the taps of one kernel row are neighbours in memory and run as one loop.
-    """
-    inner, columns = inner_products(ops), ops.columns
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(
-        tile: Any, x: Any, start: Any, row_pitch: Any, pixel_pitch: Any, w: Any, w_index: Any, p: Any
-    ) -> Any:
-        channels = p.channels
-        runs, run = (1, p.kernel_width * channels) if p.dilation_x == 1 else (p.kernel_width, channels)
-        tap_pitch = p.dilation_x * channels
-        for ky in range(p.kernel_height):
-            for kx in range(runs):
-                tap = start + ky * p.dilation_y * row_pitch + kx * tap_pitch
-                tile = inner(tile, x, tap, pixel_pitch, w, w_index, run)
-                w_index += run * columns
-        return tile
-
-    return accumulate
-
-
 @kernel_family("f32_conv", CONV_PARAMS, TILES)
 def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Convolution with any kernel size, stride, dilation and group."""
+    """Convolution with any kernel size, stride, dilation and group; see ``direct_conv``."""
     ops = TileOps(simd, tile_rows, vectors)
-    accumulate, read_patch, activate_pixels = tap_loops(ops), patch_reader(simd), pixel_activation(simd)
-    splat_row, clamp, add, load_tile, store_tile, columns = (
-        ops.splat_row, ops.clamp, ops.add, ops.load, ops.store, ops.columns,
-    )  # fmt: skip
+    splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
+    activate_pixels = pixel_activation(simd)
 
-    def body(p: Any, worker: Any) -> None:
-        x, w, bias, y = (
-            buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias), buffer_f32(worker, p.y),
-        )  # fmt: skip
-        has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
-        low, high = np.float32(p.low), np.float32(p.high)
-        group_channels = p.out_channels // p.groups
-        blocks = (group_channels + columns - 1) // columns
-        panel = p.kernel_height * p.kernel_width * p.channels * columns
-        picture = p.height * p.width * p.x_channels
-        pixel_pitch = p.stride_x * p.channels
-        in_place = p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
-        while True:
-            task = claim(worker)
-            if task >= p.tiles:
-                break
-            block_task = task % p.block_tasks
-            task //= p.block_tasks
-            column_task = task % p.column_tasks
-            task //= p.column_tasks
-            row_task = task % p.row_tasks
-            task //= p.row_tasks
-            group = task % p.groups
-            image = task // p.groups
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        y = buffer_f32(worker, p.y)
+        residual = buffer_f32(worker, p.residual) if p.residual >= 0 else y
+        return buffer_f32(worker, p.bias), residual, y
 
-            out_row, out_column = row_task * p.task_rows, column_task * p.task_columns
-            task_rows = min(p.task_rows, p.out_height - out_row)
-            task_columns = min(p.task_columns, p.out_width - out_column)
-            tiled_columns = (task_columns + tile_rows - 1) // tile_rows * tile_rows
-            top, left = out_row * p.stride_y - p.pad_top, out_column * p.stride_x - p.pad_left
-            patch_rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
-            patch_columns = (tiled_columns - 1) * p.stride_x + (p.kernel_width - 1) * p.dilation_x + 1
-            used_columns = (task_columns - 1) * p.stride_x + (p.kernel_width - 1) * p.dilation_x + 1
+    @njit(forceinline=True, error_model="numpy")
+    def begin(buffers: Any, index: Any) -> Any:
+        return splat_row(buffers[0], index)
 
-            first_read = (top * p.width + left) * p.channels
-            last_read = first_read + ((patch_rows - 1) * p.width + patch_columns) * p.channels
-            inside = (
-                top >= 0 and left >= 0 and top + patch_rows <= p.height and left + used_columns <= p.width
-                and image * picture + last_read <= p.batch * picture
-            )  # fmt: skip
-            if in_place and inside:
-                source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
-            else:
-                source, start, row_pitch = scratch_f32(worker), 0, patch_columns * p.channels
-                read_patch(source, x, p, image * picture, group * p.channels, top, left, patch_rows, patch_columns)
+    @njit(forceinline=True, error_model="numpy")
+    def finish(tile: Any, buffers: Any, p: Any, index: Any, place: Any, rows: Any, columns: Any) -> None:
+        _, residual, y = buffers
+        if p.residual >= 0:
+            tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
+        tile = clamp(tile, np.float32(p.low), np.float32(p.high))
+        store_tile(tile, y, place, p.y_pixel, rows, columns)
 
-            y_start = (
-                p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel + group * group_channels
-            )
-            first_block = block_task * p.task_blocks
-            last_block = min(blocks, first_block + p.task_blocks)
-            for block in range(first_block, last_block):
-                packed = group * blocks + block
-                count = group_channels - block * columns
-                for row in range(task_rows):
-                    for column in range(0, task_columns, tile_rows):
-                        tile = splat_row(bias, packed * columns)
-                        at = start + row * p.stride_y * row_pitch + column * pixel_pitch
-                        tile = accumulate(tile, source, at, row_pitch, pixel_pitch, w, packed * panel, p)
-                        place = y_start + row * p.y_row + column * p.y_pixel + block * columns
-                        if has_residual:
-                            tile = add(tile, load_tile(residual, place, p.y_pixel, task_columns - column, count))
-                        tile = clamp(tile, low, high)
-                        store_tile(tile, y, place, p.y_pixel, task_columns - column, count)
-            if p.activation != 0:
-                channels = min(group_channels, last_block * columns) - first_block * columns
-                activate_pixels(y, y_start + first_block * columns, p, task_rows, task_columns, channels)
+    @njit(forceinline=True, error_model="numpy")
+    def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
+        if p.activation != 0:
+            activate_pixels(buffers[2], start, p, rows, columns, channels)
 
-    return body
+    return direct_conv(
+        ConvArithmetic(
+            tile_rows, ops.columns, patch_reader(simd), inner_products(ops), buffers, begin, finish, finish_task
+        )
+    )

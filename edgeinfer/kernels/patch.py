@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.registry import Simd
@@ -69,18 +70,34 @@ def fill_floats(simd: Simd) -> Callable[..., None]:
 
 
 @functools.cache
-def patch_reader(simd: Simd) -> Callable[..., None]:
+def zero_border(simd: Simd) -> Callable[[Any], Any]:
+    """``border(p)``: a vector of zeros."""
+    splat = simd.splat
+
+    @njit(forceinline=True, error_model="numpy")
+    def border(p: Any) -> Any:
+        return splat(np.float32(0))
+
+    return border
+
+
+@functools.cache
+def patch_reader(simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]] = zero_border) -> Callable[..., None]:
     """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch.
+
+    Args:
+        simd: the vector operations.
+        border_of: gives ``border(p)``, the vector that fills pixels outside the picture where ``pad_mode`` is constant.
 
     ``p`` is the convolution's params (height, width, channels of a group, x_channels of a pixel, pad_mode,
     upsample_y, upsample_x); ``image`` the index of the first float of the picture; ``top`` and ``left``
     the position of the patch in the upsampled picture, negative inside the padding.
     """
-    copy, fill, splat = copy_floats(simd), fill_floats(simd), simd.splat
+    copy, fill, border = copy_floats(simd), fill_floats(simd), border_of(simd)
 
     @njit(error_model="numpy")
     def read_row(
-        patch: Any, place: Any, x: Any, row: Any, left: Any, columns: Any,
+        patch: Any, place: Any, x: Any, row: Any, left: Any, columns: Any, outside: Any,
         width: Any, channels: Any, x_channels: Any, pad_mode: Any, upsample: Any,
     ) -> None:  # fmt: skip
         scaled = width * upsample
@@ -94,7 +111,7 @@ def patch_reader(simd: Simd) -> Callable[..., None]:
                 continue
             source = source_index(position, scaled, pad_mode)
             if source < 0:
-                fill(patch, place + column * channels, splat(0.0), channels)
+                fill(patch, place + column * channels, outside, channels)
             else:
                 copy(patch, place + column * channels, x, row + source // upsample * x_channels, channels)
             column += 1
@@ -104,15 +121,15 @@ def patch_reader(simd: Simd) -> Callable[..., None]:
         patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
     ) -> None:
         height, width, channels, x_channels = p.height, p.width, p.channels, p.x_channels
-        pitch = columns * channels
+        pitch, outside = columns * channels, border(p)
         for row in range(rows):
             source = source_index(top + row, height * p.upsample_y, p.pad_mode)
             if source < 0:
-                fill(patch, row * pitch, splat(0.0), pitch)
+                fill(patch, row * pitch, outside, pitch)
             else:
                 start = image + source // p.upsample_y * width * x_channels + first_channel
                 read_row(
-                    patch, row * pitch, x, start, left, columns,
+                    patch, row * pitch, x, start, left, columns, outside,
                     width, channels, x_channels, p.pad_mode, p.upsample_x,
                 )  # fmt: skip
 

@@ -22,7 +22,7 @@ TO_FIRST = (0, 3, 1, 2)
 
 _SPATIAL = {
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
-    "InstanceNormalization", "BatchNormalization", "Resize", "DepthToSpace", "SpaceToDepth", "LRN",
+    "InstanceNormalization", "BatchNormalization", "Resize", "DepthToSpace", "SpaceToDepth", "LRN", "QConv",
 }  # fmt: skip
 _UNARY = {
     "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Tan", "Asin",

@@ -98,9 +98,9 @@ def masked_store(builder: Any, vector: Vector, value: Any, pointer: Any, mask: A
     """Emit a store of the masked lanes."""
     mask_type = Vector("i1", vector.lanes).llvm
     function_type = ir.FunctionType(ir.VoidType(), [vector.llvm, vector.llvm.as_pointer(), _I32, mask_type])
-    name = f"llvm.masked.store.v{vector.lanes}f32.p0"
+    name = f"llvm.masked.store.v{vector.lanes}{vector.kind}.p0"
     function = cgutils.get_or_insert_function(builder.module, function_type, name)
-    builder.call(function, [value, pointer, ir.Constant(_I32, 4), mask])
+    builder.call(function, [value, pointer, ir.Constant(_I32, vector.element_bytes), mask])
 
 
 def masked_load(builder: Any, vector: Vector, pointer: Any, mask: Any) -> Any:

@@ -22,13 +22,13 @@ _I64 = ir.IntType(64)
 
 
 class Tile(types.Type):
-    """The Numba type of a register tile."""
+    """The Numba type of a register tile of float32 (``kind`` "f32") or int32 ("i32") accumulators."""
 
-    def __init__(self, rows: int, vectors: int, lanes: int) -> None:
+    def __init__(self, rows: int, vectors: int, lanes: int, kind: str = "f32") -> None:
         self.rows = rows
         self.vectors = vectors
-        self.vector = Vector("f32", lanes)
-        super().__init__(name=f"tile{rows}x{vectors}x{lanes}")
+        self.vector = Vector(kind, lanes)
+        super().__init__(name=f"{kind}tile{rows}x{vectors}x{lanes}")
 
     @property
     def llvm(self) -> ir.ArrayType:
@@ -76,8 +76,8 @@ class TileOps:
         self.columns = vectors * simd.lanes
         tile = Tile(rows, vectors, simd.lanes)
         self.type = tile
-        self.zeros = _zeros(tile)
-        self.splat_row = _splat_row(tile)
+        self.zeros = zeros_of(tile)
+        self.splat_row = splat_row_of(tile)
         self.outer = _outer(tile)
         self.outer_lanes = _outer_lanes(tile)
         self.store = _store(tile)
@@ -90,47 +90,54 @@ class TileOps:
         return _filter_row(self.type, taps, stride)
 
 
-def _vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
+def tile_vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
+    """LLVM values: the vectors of a tile, row by row."""
     return [builder.extract_value(value, index) for index in range(tile.rows * tile.vectors)]
 
 
-def _pack(builder: Any, tile: Tile, vectors: list[Any]) -> Any:
+def pack_tile(builder: Any, tile: Tile, vectors: list[Any]) -> Any:
+    """LLVM value: the tile made of vectors."""
     value = ir.Constant(tile.llvm, ir.Undefined)
     for index, vector in enumerate(vectors):
         value = builder.insert_value(value, vector, index)
     return value
 
 
-def _offset(builder: Any, base: Any, elements: int) -> Any:
+def offset_by(builder: Any, base: Any, elements: int) -> Any:
+    """LLVM value: an index plus a constant."""
     return builder.add(base, ir.Constant(_I64, elements)) if elements else base
 
 
-def _zeros(tile: Tile) -> Any:
+def zeros_of(tile: Tile) -> Any:
+    """An intrinsic ``zeros()``."""
+
     @intrinsic
     def zeros(typing_context: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            zero = ir.Constant(tile.vector.llvm, [0.0] * tile.vector.lanes)
-            return _pack(builder, tile, [zero] * (tile.rows * tile.vectors))
+            zero = ir.Constant(tile.vector.llvm, None)
+            return pack_tile(builder, tile, [zero] * (tile.rows * tile.vectors))
 
         return tile(), codegen
 
     return zeros
 
 
-def _row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]:
+def row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]:
     """LLVM values: the vectors of one row loaded from memory."""
     lanes = tile.vector.lanes
     return [
-        builder.load(element_pointer(builder, pointer, _offset(builder, index, j * lanes), tile.vector), align=4)
+        builder.load(element_pointer(builder, pointer, offset_by(builder, index, j * lanes), tile.vector), align=4)
         for j in range(tile.vectors)
     ]
 
 
-def _splat_row(tile: Tile) -> Any:
+def splat_row_of(tile: Tile) -> Any:
+    """An intrinsic ``splat_row(y, index)``: every row is the ``columns`` elements at ``y[index]``."""
+
     @intrinsic
     def splat_row(typing_context: Any, y: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _pack(builder, tile, _row_vectors(builder, tile, args[0], args[1]) * tile.rows)
+            return pack_tile(builder, tile, row_vectors(builder, tile, args[0], args[1]) * tile.rows)
 
         return tile(FLOAT32_POINTER, types.int64), codegen
 
@@ -142,8 +149,8 @@ def _outer(tile: Tile) -> Any:
     def outer(typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
-            vectors = _vectors(builder, tile, accumulator)
-            weights = _row_vectors(builder, tile, w, w_index)
+            vectors = tile_vectors(builder, tile, accumulator)
+            weights = row_vectors(builder, tile, w, w_index)
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
@@ -151,7 +158,7 @@ def _outer(tile: Tile) -> Any:
                 for j in range(tile.vectors):
                     k = row * tile.vectors + j
                     vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
-            return _pack(builder, tile, vectors)
+            return pack_tile(builder, tile, vectors)
 
         arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
         return tile(*arguments), codegen
@@ -168,7 +175,7 @@ def _outer_lanes(tile: Tile) -> Any:
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
-            vectors = _vectors(builder, tile, accumulator)
+            vectors = tile_vectors(builder, tile, accumulator)
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
             factors = []
             for row in range(tile.rows):
@@ -176,14 +183,14 @@ def _outer_lanes(tile: Tile) -> Any:
                 factors.append(builder.load(element_pointer(builder, x, place, tile.vector), align=4))
             undefined = ir.Constant(tile.vector.llvm, ir.Undefined)
             for k in range(lanes):
-                weights = _row_vectors(builder, tile, w, _offset(builder, w_index, k * tile.vectors * lanes))
+                weights = row_vectors(builder, tile, w, offset_by(builder, w_index, k * tile.vectors * lanes))
                 lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k] * lanes)
                 for row, factor in enumerate(factors):
                     value = builder.shuffle_vector(factor, undefined, lane)
                     for j in range(tile.vectors):
                         at = row * tile.vectors + j
                         vectors[at] = builder.call(fma, [value, weights[j], vectors[at]])
-            return _pack(builder, tile, vectors)
+            return pack_tile(builder, tile, vectors)
 
         arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
         return tile(*arguments), codegen
@@ -199,7 +206,7 @@ def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
     ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, offsets, first, channel, w, w_index, w_pitch, row_step = args
-            rows = _vectors(builder, tile, accumulator)
+            rows = tile_vectors(builder, tile, accumulator)
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
 
             def pixel(place: Any) -> Any:
@@ -208,7 +215,7 @@ def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
 
             if stride:
                 count = (tile.rows - 1) * stride + taps
-                pixels = [pixel(_offset(builder, first, index)) for index in range(count)]
+                pixels = [pixel(offset_by(builder, first, index)) for index in range(count)]
             else:
                 steps = [builder.mul(row_step, ir.Constant(_I64, row)) for row in range(tile.rows)]
                 pixels = [pixel(builder.add(first, step)) for step in steps]
@@ -217,7 +224,7 @@ def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
                 weight = builder.load(element_pointer(builder, w, at, tile.vector), align=4)
                 for row in range(tile.rows):
                     rows[row] = builder.call(fma, [pixels[row * (stride or 1) + tap], weight, rows[row]])
-            return _pack(builder, tile, rows)
+            return pack_tile(builder, tile, rows)
 
         integers = [types.int64] * 2
         arguments = (tile, FLOAT32_POINTER, INT64_POINTER, *integers, FLOAT32_POINTER, *integers, types.int64)
@@ -233,6 +240,46 @@ def _for_each_row(builder: Any, tile: Tile, rows: Any, emit: Callable[[int], Non
             emit(row)
 
 
+def store_rows(
+    builder: Any,
+    tile: Tile,
+    vector: Vector,
+    values: list[Any],
+    place: Callable[[int, int], Any],
+    rows: Any,
+    columns: Any,
+) -> None:
+    """Emit stores of the first ``rows`` rows and ``columns`` columns of a tile.
+
+    Args:
+        builder: LLVM's builder.
+        tile: the tile's type, for its size.
+        vector: type of what is stored.
+        values: a vector for each of the tile's.
+        place: gives the pointer of vector j of a row.
+        rows: int64.
+        columns: int64.
+    """
+    lanes = tile.vector.lanes
+
+    def whole_row(row: int) -> None:
+        for j in range(tile.vectors):
+            builder.store(values[row * tile.vectors + j], place(row, j), align=vector.element_bytes)
+
+    whole = builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * lanes))
+    with builder.if_else(whole, likely=True) as (then, otherwise):
+        with then:
+            _for_each_row(builder, tile, rows, whole_row)
+        with otherwise:
+            masks = [first_lanes(builder, lanes, offset_by(builder, columns, -j * lanes)) for j in range(tile.vectors)]
+
+            def part_row(row: int) -> None:
+                for j, mask in enumerate(masks):
+                    masked_store(builder, vector, values[row * tile.vectors + j], place(row, j), mask)
+
+            _for_each_row(builder, tile, rows, part_row)
+
+
 def _store(tile: Tile) -> Any:
     lanes = tile.vector.lanes
 
@@ -240,30 +287,13 @@ def _store(tile: Tile) -> Any:
     def store(typing_context: Any, value: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, y, index, row_stride, rows, columns = args
-            vectors = _vectors(builder, tile, value)
+            vectors = tile_vectors(builder, tile, value)
 
             def place(row: int, j: int) -> Any:
                 at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
-                return element_pointer(builder, y, _offset(builder, at, j * lanes), tile.vector)
+                return element_pointer(builder, y, offset_by(builder, at, j * lanes), tile.vector)
 
-            def whole_row(row: int) -> None:
-                for j in range(tile.vectors):
-                    builder.store(vectors[row * tile.vectors + j], place(row, j), align=4)
-
-            whole = builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * lanes))
-            with builder.if_else(whole, likely=True) as (then, otherwise):
-                with then:
-                    _for_each_row(builder, tile, rows, whole_row)
-                with otherwise:
-                    masks = [
-                        first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)
-                    ]
-
-                    def part_row(row: int) -> None:
-                        for j, mask in enumerate(masks):
-                            masked_store(builder, tile.vector, vectors[row * tile.vectors + j], place(row, j), mask)
-
-                    _for_each_row(builder, tile, rows, part_row)
+            store_rows(builder, tile, tile.vector, vectors, place, rows, columns)
             return context.get_dummy_value()
 
         arguments = (tile, FLOAT32_POINTER, *[types.int64] * 4)
@@ -279,16 +309,16 @@ def _load(tile: Tile) -> Any:
     def load(typing_context: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             y, index, row_stride, rows, columns = args
-            masks = [first_lanes(builder, lanes, _offset(builder, columns, -j * lanes)) for j in range(tile.vectors)]
+            masks = [first_lanes(builder, lanes, offset_by(builder, columns, -j * lanes)) for j in range(tile.vectors)]
             vectors = []
             for row in range(tile.rows):
                 inside = builder.icmp_signed(">", rows, ir.Constant(_I64, row))
                 at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
                 none = ir.Constant(masks[0].type, None)
                 for j, mask in enumerate(masks):
-                    pointer = element_pointer(builder, y, _offset(builder, at, j * lanes), tile.vector)
+                    pointer = element_pointer(builder, y, offset_by(builder, at, j * lanes), tile.vector)
                     vectors.append(masked_load(builder, tile.vector, pointer, builder.select(inside, mask, none)))
-            return _pack(builder, tile, vectors)
+            return pack_tile(builder, tile, vectors)
 
         return tile(FLOAT32_POINTER, *[types.int64] * 4), codegen
 
@@ -299,8 +329,8 @@ def _add(tile: Tile) -> Any:
     @intrinsic
     def add(typing_context: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pairs = zip(_vectors(builder, tile, args[0]), _vectors(builder, tile, args[1]), strict=True)
-            return _pack(builder, tile, [builder.fadd(left, right) for left, right in pairs])
+            pairs = zip(tile_vectors(builder, tile, args[0]), tile_vectors(builder, tile, args[1]), strict=True)
+            return pack_tile(builder, tile, [builder.fadd(left, right) for left, right in pairs])
 
         return tile(tile, tile), codegen
 
@@ -318,7 +348,7 @@ def _clamp(tile: Tile) -> Any:
                 vector = builder.select(builder.fcmp_ordered("<", vector, low), low, vector)
                 return builder.select(builder.fcmp_ordered(">", vector, high), high, vector)
 
-            return _pack(builder, tile, [bound(vector) for vector in _vectors(builder, tile, args[0])])
+            return pack_tile(builder, tile, [bound(vector) for vector in tile_vectors(builder, tile, args[0])])
 
         return tile(tile, types.float32, types.float32), codegen
 

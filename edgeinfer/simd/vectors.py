@@ -17,11 +17,11 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 _I32 = ir.IntType(32)
-_ELEMENTS = {"f32": ir.FloatType(), "i32": _I32, "i1": ir.IntType(1)}
+_ELEMENTS = {"f32": ir.FloatType(), "i32": _I32, "i8": ir.IntType(8), "i1": ir.IntType(1)}
 
 
 class Vector(types.Type):
-    """A vector register: ``lanes`` elements of kind ``f32``, ``i32`` or ``i1`` (a mask)."""
+    """A vector register: ``lanes`` elements of kind ``f32``, ``i32``, ``i8`` or ``i1`` (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -32,6 +32,11 @@ class Vector(types.Type):
     def llvm(self) -> ir.VectorType:
         """The LLVM type."""
         return ir.VectorType(_ELEMENTS[self.kind], self.lanes)
+
+    @property
+    def element_bytes(self) -> int:
+        """Size of an element in memory."""
+        return 4 if self.kind in ("f32", "i32") else 1
 
 
 @register_model(Vector)

@@ -9,6 +9,7 @@ from edgeinfer.plan.lowering import (
     instance_norm,
     matmul,
     pool,
+    quantized_conv,
     reduce,
     resize,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "lowering",
     "matmul",
     "pool",
+    "quantized_conv",
     "reduce",
     "resize",
 ]

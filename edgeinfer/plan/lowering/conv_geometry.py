@@ -73,10 +73,10 @@ class ConvGeometry:
         return dataclasses.replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
 
 
-def conv_geometry(node: Node, context: LoweringContext) -> ConvGeometry:
-    """Read the geometry of a FUSED Conv in NHWC layout."""
+def conv_geometry(node: Node, context: LoweringContext, weight: str = "") -> ConvGeometry:
+    """Read the geometry of a FUSED convolution in NHWC layout; ``weight`` is input 1 unless it is named."""
     batch, height, width, all_channels = context.shape(node.inputs[0])
-    out_channels, channels, *kernel = context.shape(node.inputs[1])
+    out_channels, channels, *kernel = context.shape(weight or node.inputs[1])
     _, out_height, out_width, _ = context.shape(node.outputs[0])
     attributes = node.attributes
     pads = attributes.get("pads", [0, 0, 0, 0])

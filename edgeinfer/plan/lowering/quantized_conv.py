@@ -1,0 +1,230 @@
+"""Convolutions and matrix products of 8-bit tensors: packed weights, multipliers, bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+
+BYTES = (DType.UINT8, DType.INT8)
+QUAD = 4
+TASK_PIXELS = 4096
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The constants of a quantized convolution, all per output channel or scalar.
+
+    Attributes:
+        x_scale: float32.
+        x_zero_point: that of x as unsigned bytes.
+        signed: whether x holds signed bytes.
+        weight: int8 weights less their zero point, laid out as the float convolution's.
+        w_scale: float32 [out_channels].
+        y_scale: float32, None where y is float32.
+        y_zero_point: 0 where y is float32.
+        bias: int32 [out_channels].
+    """
+
+    x_scale: np.float32
+    x_zero_point: int
+    signed: bool
+    weight: np.ndarray
+    w_scale: np.ndarray
+    y_scale: np.float32 | None
+    y_zero_point: int
+    bias: np.ndarray
+
+
+def read_quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
+    """Read the constant inputs of a QConv or QMatMul; ``out_axis`` is the weight's axis of output channels.
+
+    Raises:
+        NotNative: if one is computed at run time, or the weights are not 8 bits wide beside their zero point.
+    """
+    x, _, _, weight, *_ = node.inputs
+    if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
+        raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
+    signed = context.dtype(x) is DType.INT8
+    integers = _constant(node, context, 3).astype(np.int32)
+    per_channel = [1] * integers.ndim
+    per_channel[out_axis] = -1
+    w_zero_point = _constant(node, context, 5)
+    integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
+    if integers.min(initial=0) < -128 or integers.max(initial=0) > 127:
+        raise NotNative("the weights less their zero point do not fit into 8 bits")
+    quantized = bool(node.input(6))
+    if quantized and context.dtype(node.outputs[0]) not in BYTES:
+        raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
+    bias = _constant(node, context, 8) if node.input(8) else np.zeros(1, np.int32)
+    return Quantization(
+        np.float32(_scalar(node, context, 1)), int(_scalar(node, context, 2)) + (128 if signed else 0), signed,
+        integers.astype(np.int8), np.broadcast_to(_constant(node, context, 4).reshape(-1), out_channels),
+        np.float32(_scalar(node, context, 6)) if quantized else None,
+        int(_scalar(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
+    )  # fmt: skip
+
+
+def _constant(node: Node, context: LoweringContext, index: int) -> np.ndarray:
+    array = context.constant(node.input(index))
+    if array is None:
+        raise NotNative(f"input {index} '{node.input(index)}' is computed at run time")
+    return array
+
+
+def _scalar(node: Node, context: LoweringContext, index: int) -> float:
+    array = _constant(node, context, index)
+    if array.size != 1:
+        raise NotNative(f"input {index} '{node.input(index)}' has {array.size} values, one fits")
+    return array.reshape(-1)[0]
+
+
+def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization) -> dict[str, int | float]:
+    """Params fields for activation and bounds: those of the float output, or of y less its zero point."""
+    fields = activation_fields(node)
+    if numbers.y_scale is None:
+        return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0}
+    limits = np.iinfo(context.dtype(node.outputs[0]).numpy)
+    low, high = (
+        -math.inf if math.isinf(bound) else float(np.rint(np.float32(bound) / numbers.y_scale))
+        for bound in (fields["low"], fields["high"])
+    )
+    high = math.inf if math.isinf(fields["high"]) else high
+    return {
+        **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
+        "low": max(low, limits.min - numbers.y_zero_point), "high": min(high, limits.max - numbers.y_zero_point),
+    }  # fmt: skip
+
+
+def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
+    """What the int32 sums are multiplied by, float32 [out_channels]."""
+    products = numbers.x_scale * numbers.w_scale
+    if numbers.y_scale is None or activation_fields(node)["activation"]:
+        return products
+    return (products / numbers.y_scale).astype(np.float32)
+
+
+def pack_quads(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
+    """Pack int8 [out, channels, kh, kw] as [group, block, kh, kw, quad of channels, columns, 4]."""
+    out_channels, channels, kernel_height, kernel_width = weight.shape
+    group_channels, quads = out_channels // groups, math.ceil(channels / QUAD)
+    blocks = math.ceil(group_channels / columns)
+    padded = np.zeros((groups, blocks * columns, quads * QUAD, kernel_height, kernel_width), np.int8)
+    padded[:, :group_channels, :channels] = weight.reshape(
+        groups, group_channels, channels, kernel_height, kernel_width
+    )
+    split = padded.reshape(groups, blocks, columns, quads, QUAD, kernel_height, kernel_width)
+    return np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
+
+
+def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
+    """Values of output channels, padded with zeros to whole blocks of ``columns`` in each group."""
+    group_channels = values.size // groups
+    padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), values.dtype)
+    padded[:, :group_channels] = values.reshape(groups, group_channels)
+    return padded
+
+
+def as_quads(node: Node, context: LoweringContext, x: str, channels: int, signed: bool) -> str:
+    """A tensor whose pixels are whole quads of unsigned bytes: ``x`` itself, or a copy made by a step."""
+    if channels % QUAD == 0 and not signed:
+        return x
+    pixels, quads = math.prod(context.shape(x)) // channels, math.ceil(channels / QUAD)
+    y = context.temporary(f"{node.name}.quads", (pixels, QUAD * quads), DType.UINT8)
+    task_pixels = max(1, min(TASK_PIXELS, math.ceil(pixels / context.threads)))
+    values: dict[str, int | float | str] = {
+        "x": x, "y": y, "pixels": pixels, "channels": channels, "quads": quads,
+        "flip": -0x7F7F7F80 if signed else 0, "task_pixels": task_pixels, "tiles": math.ceil(pixels / task_pixels),
+    }  # fmt: skip
+    context.step(context.kernels.only("x8_quads"), node, values, (y,))
+    return y
+
+
+@lowering("QConv", domain=FUSED)
+def lower_quantized_conv(node: Node, context: LoweringContext) -> None:
+    """Lower a quantized convolution in NHWC layout with constant weights and scales."""
+    if node.attributes.get("layout") != "NHWC":
+        raise NotNative("only channels-last convolutions have kernels")
+    geometry = conv_geometry(node, context, weight=node.inputs[3])
+    numbers = read_quantization(node, context, geometry.out_channels, 0)
+    if geometry.is_pointwise and geometry.groups == 1:
+        geometry = geometry.flattened()
+    _, out_height, out_width, out_channels = context.shape(node.outputs[0])
+    y_strides = (out_channels, out_width * out_channels, out_height * out_width * out_channels, 0)
+    emit_quantized_conv(node, context, geometry, numbers, y_strides)
+
+
+@lowering("QMatMul", domain=FUSED)
+def lower_quantized_matmul(node: Node, context: LoweringContext) -> None:
+    """Lower a product with a constant matrix as a pointwise convolution: rows are pixels, depth is channels."""
+    a, b, y = node.inputs[0], node.inputs[3], node.outputs[0]
+    if len(context.shape(b)) != 2:
+        raise NotNative("the second factor is no matrix")
+    depth, out_channels = context.shape(b)
+    pixels = math.prod(context.shape(a)) // max(1, depth)
+    numbers = read_quantization(node, context, out_channels, 1)
+    weight = np.ascontiguousarray(numbers.weight.T).reshape(out_channels, depth, 1, 1)
+    unit, none = (1, 1), (0, 0)
+    geometry = ConvGeometry(
+        1, 1, pixels, depth, 1, pixels, out_channels, 1, unit, unit, unit, none, unit, 0,
+    )  # fmt: skip
+    y_strides = (out_channels, pixels * out_channels, math.prod(context.shape(y)), 0)
+    emit_quantized_conv(node, context, geometry, dataclasses.replace(numbers, weight=weight), y_strides)
+
+
+def emit_quantized_conv(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    y_strides: tuple[int, int, int, int],
+) -> None:
+    """Append a direct convolution of bytes; ``y_strides`` as for ``emit_direct_conv``."""
+    groups, channels = geometry.groups, geometry.channels
+    if groups > 1 and channels % QUAD:
+        raise NotNative(f"groups of {channels} channels; there are only kernels for multiples of {QUAD}")
+    x = as_quads(node, context, node.inputs[0], channels * groups, numbers.signed)
+    quads = dataclasses.replace(geometry, channels=math.ceil(channels / QUAD))
+    kernel = choose_tile(
+        context.kernels.family("qu8_conv"), geometry.out_width, geometry.out_channels // groups, context.kernels.lanes
+    )
+    columns = kernel.traits["columns"]
+    tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
+    tile_scratch = math.ceil(tasks.patch_bytes / 64) * 16 + 16
+    values = {
+        **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
+        **packed_constants(node, context, numbers, groups, columns, kernel),
+        "x": x, "residual": "", "y": node.outputs[0],
+        "fill": int(np.full(4, numbers.x_zero_point, np.uint8).view(np.int32)[0]), "tile_scratch": tile_scratch,
+        "task_rows": tasks.rows, "task_columns": tasks.columns, "row_tasks": tasks.row_tasks,
+        "column_tasks": tasks.column_tasks, "task_blocks": tasks.blocks, "block_tasks": tasks.block_tasks,
+        "tiles": geometry.batch * groups * tasks.row_tasks * tasks.column_tasks * tasks.block_tasks,
+    }  # fmt: skip
+    scratch = 4 * (tile_scratch + kernel.traits["rows"] * columns)
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
+
+
+def packed_constants(
+    node: Node, context: LoweringContext, numbers: Quantization, groups: int, columns: int, kernel: KernelRow
+) -> dict[str, int | float | str]:
+    """Params fields that name packed weights, bias and multipliers."""
+    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
+    bias = (numbers.bias - numbers.x_zero_point * sums).astype(np.int32)
+    weight = context.packed(
+        node.inputs[3], f"quads{groups}x{columns}", lambda _: pack_quads(numbers.weight, groups, columns)
+    )
+    return {
+        "w": weight,
+        "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
+        "multipliers": context.new_constant(
+            f"{node.name}.multipliers", per_block(multipliers(node, numbers), groups, columns)
+        ),
+    }
