@@ -13,6 +13,7 @@ register tiles into scratch memory; the second adds shifted rows of it. Weights 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,37 @@ from edgeinfer.simd.vectors import clamp
 TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)], "neon": [(8, 2)]}
 
 
-@kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES)
-def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
-    ops = TileOps(simd, tile_rows, vectors)
-    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
-    lanes, load, store_first, splat, load_first = simd.lanes, simd.load, simd.store_first, simd.splat, simd.load_first
-    read_patch, apply = patch_reader(simd), activate(simd)
+@dataclass(frozen=True)
+class FewOutputsArithmetic:
+    """What a number format brings along: compiled functions.
+
+    Attributes:
+        rows: pixels of a tile.
+        columns: pairs of tap and output channel of a tile.
+        read_patch: see ``edgeinfer.kernels.patch.patch_reader``.
+        zeros: ``zeros()``: an empty tile.
+        inner: ``inner(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
+        store: ``store(tile, y, index, row_stride, rows, columns)``: writes a tile's sums.
+        buffers: ``buffers(p, worker)``: a tuple with what ``finish`` needs.
+        finish: ``finish(buffers, p, sums, at, pitch, place)``: adds up ``sums[at + kx * (pitch + out_channels)]`` over
+            all taps kx and writes the output pixel at ``place``.
+    """
+
+    rows: int
+    columns: int
+    read_patch: Callable[..., None]
+    zeros: Callable[..., Any]
+    inner: Callable[..., Any]
+    store: Callable[..., None]
+    buffers: Callable[..., Any]
+    finish: Callable[..., None]
+
+
+def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[..., None]:
+    """The body of a convolution kernel with stride and dilation 1 along x, one group, at most ``lanes`` outputs."""
+    tile_rows, columns, lanes = arithmetic.rows, arithmetic.columns, simd.lanes
+    zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store
+    read_patch, buffers_of, finish = arithmetic.read_patch, arithmetic.buffers, arithmetic.finish
 
     @njit(error_model="numpy")
     def partial_sums(
@@ -55,14 +80,9 @@ def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
                 store_tile(tile, sums, place, blocks * columns, tile_rows, columns)
 
     def body(p: Any, worker: Any) -> None:
-        x, w, y = buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.y)
-        has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
-        outputs = p.out_channels
-        bias = load(buffer_f32(worker, p.bias), 0)
-        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
-        first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-        blocks = (p.kernel_width * outputs + columns - 1) // columns
+        x, w = buffer_f32(worker, p.x), buffer_f32(worker, p.w)
+        buffers = buffers_of(p, worker)
+        blocks = (p.kernel_width * p.out_channels + columns - 1) // columns
         pitch = blocks * columns
         while True:
             task = claim(worker)
@@ -91,15 +111,41 @@ def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
                     p.dilation_y, p.channels,
                 )  # fmt: skip
                 for column in range(task_columns):
-                    value = bias
-                    for kx in range(p.kernel_width):
-                        value = value + load(sums, (column + kx) * pitch + kx * outputs)
                     at = y_start + row * p.y_row + column * p.y_pixel
-                    if has_residual:
-                        value = value + load_first(residual, at, outputs)
-                    value = clamp(value, low, high)
-                    if p.activation != 0:
-                        value = apply(value, p.activation, first, second)
-                    store_first(y, at, value, outputs)
+                    finish(buffers, p, sums, column * pitch, pitch, at)
 
     return body
+
+
+@kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES)
+def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
+    ops = TileOps(simd, tile_rows, vectors)
+    load, store_first, splat, load_first = simd.load, simd.store_first, simd.splat, simd.load_first
+    apply = activate(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        y = buffer_f32(worker, p.y)
+        residual = buffer_f32(worker, p.residual) if p.residual >= 0 else y
+        return load(buffer_f32(worker, p.bias), 0), residual, y
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish(buffers: Any, p: Any, sums: Any, at: Any, pitch: Any, place: Any) -> None:
+        value, residual, y = buffers
+        outputs = p.out_channels
+        for kx in range(p.kernel_width):
+            value = value + load(sums, at + kx * (pitch + outputs))
+        if p.residual >= 0:
+            value = value + load_first(residual, place, outputs)
+        value = clamp(value, splat(np.float32(p.low)), splat(np.float32(p.high)))
+        if p.activation != 0:
+            value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+        store_first(y, place, value, outputs)
+
+    return few_outputs_conv(
+        simd,
+        FewOutputsArithmetic(
+            tile_rows, ops.columns, patch_reader(simd), ops.zeros, inner_products(ops), ops.store, buffers, finish
+        ),
+    )

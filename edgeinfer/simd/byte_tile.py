@@ -27,6 +27,7 @@ from edgeinfer.simd.tile import (
     pack_tile,
     row_vectors,
     splat_row_of,
+    store_of,
     store_rows,
     tile_vectors,
     zeros_of,
@@ -53,7 +54,9 @@ class ByteTileOps:
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` int32 at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds to row i, column j the four products of the
             unsigned bytes of quad ``x[index + i * row_stride]`` and the signed bytes of quad ``w[w_index + j]``.
+        store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
+        float_tile: ``float_tile(vector)``: a float32 vector as a tile of one row and one vector.
         store_bytes: ``store_bytes(float_tile, y, index, row_stride, rows, columns, zero_point)``: rounds floats of
             magnitude below 2**22, half to even, adds the zero point and writes the low bytes.
     """
@@ -65,7 +68,9 @@ class ByteTileOps:
         self.zeros = zeros_of(sums)
         self.splat_row = splat_row_of(sums)
         self.outer = _outer(sums, simd)
+        self.store = store_of(sums)
         self.scaled = _scaled(sums, floats)
+        self.float_tile = _float_tile(floats)
         self.store_bytes = _store_bytes(floats)
 
 
@@ -161,6 +166,17 @@ def _scaled(sums: Tile, floats: Tile) -> Any:
         return floats(sums, FLOAT32_POINTER, types.int64), codegen
 
     return scaled
+
+
+def _float_tile(tile: Tile) -> Any:
+    @intrinsic
+    def float_tile(typing_context: Any, vector: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return pack_tile(builder, tile, [args[0]])
+
+        return tile(tile.vector), codegen
+
+    return float_tile
 
 
 def _store_bytes(tile: Tile) -> Any:

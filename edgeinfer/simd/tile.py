@@ -80,7 +80,7 @@ class TileOps:
         self.splat_row = splat_row_of(tile)
         self.outer = _outer(tile)
         self.outer_lanes = _outer_lanes(tile)
-        self.store = _store(tile)
+        self.store = store_of(tile)
         self.load = _load(tile)
         self.add = _add(tile)
         self.clamp = _clamp(tile)
@@ -280,7 +280,8 @@ def store_rows(
             _for_each_row(builder, tile, rows, part_row)
 
 
-def _store(tile: Tile) -> Any:
+def store_of(tile: Tile) -> Any:
+    """An intrinsic ``store(tile, y, index, row_stride, rows, columns)``, see ``TileOps``."""
     lanes = tile.vector.lanes
 
     @intrinsic

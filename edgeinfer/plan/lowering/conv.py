@@ -61,7 +61,7 @@ def pack_weight(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
     out_channels, channels, kernel_height, kernel_width = weight.shape
     group_channels = out_channels // groups
     blocks = math.ceil(group_channels / columns)
-    padded = np.zeros((groups, blocks * columns, channels, kernel_height, kernel_width), np.float32)
+    padded = np.zeros((groups, blocks * columns, channels, kernel_height, kernel_width), weight.dtype)
     padded[:, :group_channels] = weight.reshape(groups, group_channels, channels, kernel_height, kernel_width)
     split = padded.reshape(groups, blocks, columns, channels, kernel_height, kernel_width)
     return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
@@ -78,6 +78,14 @@ class Tasks:
     column_tasks: int
     block_tasks: int
     patch_bytes: int
+
+    def fields(self, pictures: int) -> dict[str, int | float | str]:
+        """The params fields; ``pictures`` counts groups of channels of all images."""
+        return {
+            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
+            "column_tasks": self.column_tasks, "task_blocks": self.blocks, "block_tasks": self.block_tasks,
+            "tiles": pictures * self.row_tasks * self.column_tasks * self.block_tasks,
+        }  # fmt: skip
 
 
 def cut_tasks(geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads: int) -> Tasks:
@@ -205,9 +213,7 @@ def emit_direct_conv(
         **conv_values(node, geometry, y_strides),
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
         "w": context.packed(weight, f"conv{groups}x{columns}", lambda a: pack_weight(a, groups, columns)),
-        "task_rows": tasks.rows, "task_columns": tasks.columns, "row_tasks": tasks.row_tasks,
-        "column_tasks": tasks.column_tasks, "task_blocks": tasks.blocks, "block_tasks": tasks.block_tasks,
-        "tiles": geometry.batch * groups * tasks.row_tasks * tasks.column_tasks * tasks.block_tasks,
+        **tasks.fields(geometry.batch * groups),
     }  # fmt: skip
     context.step(
         kernel, node, values, (y,), scratch_bytes=tasks.patch_bytes, macs=geometry.macs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,9 +37,52 @@ def pack_folded(weight: np.ndarray, columns: int) -> np.ndarray:
     out_channels, channels, kernel_height, kernel_width = weight.shape
     outputs = kernel_width * out_channels
     blocks = math.ceil(outputs / columns)
-    padded = np.zeros((kernel_height, channels, blocks * columns), np.float32)
+    padded = np.zeros((kernel_height, channels, blocks * columns), weight.dtype)
     padded[:, :, :outputs] = weight.transpose(2, 1, 3, 0).reshape(kernel_height, channels, outputs)
     return np.ascontiguousarray(padded.reshape(kernel_height, channels, blocks, columns).transpose(2, 0, 1, 3))
+
+
+@dataclass(frozen=True)
+class FewOutputsTasks:
+    """How the output is cut: pixels of a task, tasks along each axis, floats of scratch memory."""
+
+    rows: int
+    columns: int
+    row_tasks: int
+    column_tasks: int
+    scratch_floats: int
+
+    def fields(self, batch: int) -> dict[str, int | float | str]:
+        """The params fields."""
+        return {
+            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
+            "column_tasks": self.column_tasks, "tiles": batch * self.row_tasks * self.column_tasks,
+        }  # fmt: skip
+
+
+def cut_few_outputs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> FewOutputsTasks:
+    """Cut the output so that patches fit the cache and all threads get several tasks."""
+    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
+    task_columns = geometry.out_width
+    while (
+        task_columns > 4 * tile_rows
+        and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES
+    ):
+        task_columns = math.ceil(task_columns / 2)
+    patch_columns = math.ceil((task_columns + geometry.kernel[1] - 1) / tile_rows) * tile_rows
+    row_bytes = patch_columns * geometry.channels * 4
+    fitting = max(1, (PATCH_BYTES * 2 // row_bytes - reach) // geometry.strides[0] + 1)
+    share = math.ceil(geometry.out_height / (TASKS_PER_THREAD * threads))
+    task_rows = max(1, min(fitting, share))
+    blocks = math.ceil(geometry.kernel[1] * geometry.out_channels / columns)
+    patch = ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns * geometry.channels
+    return FewOutputsTasks(
+        task_rows, task_columns, math.ceil(geometry.out_height / task_rows),
+        math.ceil(geometry.out_width / task_columns),
+        # A vector read of the last pixel's last tap reaches one vector beyond the sums.
+        patch_columns * blocks * columns + lanes + patch,
+    )  # fmt: skip
 
 
 def emit_few_outputs(
@@ -51,29 +95,11 @@ def emit_few_outputs(
 ) -> None:
     """Append a convolution with few output channels; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
-    task_columns = geometry.out_width
-    while (
-        task_columns > 4 * tile_rows
-        and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES
-    ):
-        task_columns = math.ceil(task_columns / 2)
-    patch_columns = math.ceil((task_columns + geometry.kernel[1] - 1) / tile_rows) * tile_rows
-    row_bytes = patch_columns * geometry.channels * 4
-    fitting = max(1, (PATCH_BYTES * 2 // row_bytes - reach) // geometry.strides[0] + 1)
-    share = math.ceil(geometry.out_height / (TASKS_PER_THREAD * context.threads))
-    task_rows = max(1, min(fitting, share))
-    row_tasks, column_tasks = math.ceil(geometry.out_height / task_rows), math.ceil(geometry.out_width / task_columns)
-    blocks = math.ceil(geometry.kernel[1] * geometry.out_channels / columns)
+    columns = kernel.traits["columns"]
+    tasks = cut_few_outputs(geometry, kernel, context.threads, context.kernels.lanes)
     values = {
-        **conv_values(node, geometry, y_strides),
+        **conv_values(node, geometry, y_strides), **tasks.fields(geometry.batch),
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
         "w": context.packed(weight, f"folded{columns}", lambda a: pack_folded(a, columns)),
-        "task_rows": task_rows, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
-        "tiles": geometry.batch * row_tasks * column_tasks,
     }  # fmt: skip
-    patch = ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns * geometry.channels
-    # A vector read of the last pixel's last tap reaches one vector beyond the sums.
-    floats = patch_columns * blocks * columns + context.kernels.lanes + patch
-    context.step(kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs)
+    context.step(kernel, node, values, (y,), scratch_bytes=4 * tasks.scratch_floats, macs=geometry.macs)

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeinfer.graph import FUSED, DType, Node
-from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
-from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks
+from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles, pack_weight
+from edgeinfer.plan.lowering.conv_few_outputs import (
+    cut_few_outputs,
+    few_outputs_applies,
+    few_outputs_cycles,
+    pack_folded,
+)
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
 
 BYTES = (DType.UINT8, DType.INT8)
@@ -112,17 +117,14 @@ def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
     return (products / numbers.y_scale).astype(np.float32)
 
 
-def pack_quads(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
-    """Pack int8 [out, channels, kh, kw] as [group, block, kh, kw, quad of channels, columns, 4]."""
+def as_quad_weights(weight: np.ndarray) -> np.ndarray:
+    """Weights int8 [out, channels, kh, kw] as int32 [out, quads, kh, kw]: four channels in the bytes of one number."""
     out_channels, channels, kernel_height, kernel_width = weight.shape
-    group_channels, quads = out_channels // groups, math.ceil(channels / QUAD)
-    blocks = math.ceil(group_channels / columns)
-    padded = np.zeros((groups, blocks * columns, quads * QUAD, kernel_height, kernel_width), np.int8)
-    padded[:, :group_channels, :channels] = weight.reshape(
-        groups, group_channels, channels, kernel_height, kernel_width
-    )
-    split = padded.reshape(groups, blocks, columns, quads, QUAD, kernel_height, kernel_width)
-    return np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
+    quads = math.ceil(channels / QUAD)
+    padded = np.zeros((out_channels, quads * QUAD, kernel_height, kernel_width), np.int8)
+    padded[:, :channels] = weight
+    split = padded.reshape(out_channels, quads, QUAD, kernel_height, kernel_width).transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(split).view(np.int32)[..., 0]
 
 
 def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
@@ -193,36 +195,46 @@ def emit_quantized_conv(
         raise NotNative(f"groups of {channels} channels; there are only kernels for multiples of {QUAD}")
     x = as_quads(node, context, node.inputs[0], channels * groups, numbers.signed)
     quads = dataclasses.replace(geometry, channels=math.ceil(channels / QUAD))
-    kernel = choose_tile(
-        context.kernels.family("qu8_conv"), geometry.out_width, geometry.out_channels // groups, context.kernels.lanes
+    group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
+    kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
+    few = context.kernels.only("qu8_conv_few_outputs")
+    use_few = few_outputs_applies(quads, lanes) and (
+        few_outputs_cycles(quads, few, lanes) < direct_cycles(quads, kernel, lanes)
     )
+    kernel = few if use_few else kernel
     columns = kernel.traits["columns"]
-    tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
-    tile_scratch = math.ceil(tasks.patch_bytes / 64) * 16 + 16
-    values = {
+    values: dict[str, int | float | str] = {
         **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
-        **packed_constants(node, context, numbers, groups, columns, kernel),
-        "x": x, "residual": "", "y": node.outputs[0],
-        "fill": int(np.full(4, numbers.x_zero_point, np.uint8).view(np.int32)[0]), "tile_scratch": tile_scratch,
-        "task_rows": tasks.rows, "task_columns": tasks.columns, "row_tasks": tasks.row_tasks,
-        "column_tasks": tasks.column_tasks, "task_blocks": tasks.blocks, "block_tasks": tasks.block_tasks,
-        "tiles": geometry.batch * groups * tasks.row_tasks * tasks.column_tasks * tasks.block_tasks,
+        **quantized_bias(node, context, numbers, groups, columns),
+        "x": x, "residual": "", "y": node.outputs[0], "tile_scratch": 0,
+        "fill": int(np.full(QUAD, numbers.x_zero_point, np.uint8).view(np.int32)[0]),
     }  # fmt: skip
-    scratch = 4 * (tile_scratch + kernel.traits["rows"] * columns)
+    if use_few:
+        cut = cut_few_outputs(quads, kernel, context.threads, lanes)
+        values |= cut.fields(geometry.batch)
+        values["w"] = context.packed(
+            node.inputs[3], f"folded_quads{columns}", lambda _: pack_folded(as_quad_weights(numbers.weight), columns)
+        )
+        scratch = 4 * cut.scratch_floats
+    else:
+        tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
+        values |= tasks.fields(geometry.batch * groups)
+        values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
+        values["w"] = context.packed(
+            node.inputs[3], f"quads{groups}x{columns}",
+            lambda _: pack_weight(as_quad_weights(numbers.weight), groups, columns),
+        )  # fmt: skip
+        scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
 
 
-def packed_constants(
-    node: Node, context: LoweringContext, numbers: Quantization, groups: int, columns: int, kernel: KernelRow
+def quantized_bias(
+    node: Node, context: LoweringContext, numbers: Quantization, groups: int, columns: int
 ) -> dict[str, int | float | str]:
-    """Params fields that name packed weights, bias and multipliers."""
+    """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers."""
     sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
     bias = (numbers.bias - numbers.x_zero_point * sums).astype(np.int32)
-    weight = context.packed(
-        node.inputs[3], f"quads{groups}x{columns}", lambda _: pack_quads(numbers.weight, groups, columns)
-    )
     return {
-        "w": weight,
         "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
         "multipliers": context.new_constant(
             f"{node.name}.multipliers", per_block(multipliers(node, numbers), groups, columns)
