@@ -27,14 +27,16 @@ _LAZY = {
 __all__ = ["DType", "EdgeInferError", "Graph", "Session", "convert", "load"]
 
 
-def load(path: str | Path, threads: int | str = "auto") -> Session:
+def load(path: str | Path, threads: int | str = "auto", precision: str = "float32") -> Session:
     """Load a model for running on this machine.
 
     Args:
         path: an ``.edge`` file, or an ``.onnx`` file, which is converted first (needs the extra ``convert``).
         threads: number of threads, or ``"auto"`` for as many as the process may use.
+        precision: ``"float32"``, or ``"bfloat16"`` for convolutions with bfloat16 products; see ``Session``.
 
     Raises:
+        PlanError: if this machine has no kernels of that precision.
         FormatError: if the file is missing or damaged.
         ConversionError: if an ONNX file cannot be converted.
         KernelError: if there are no kernels for this machine and no compiler.
@@ -43,7 +45,7 @@ def load(path: str | Path, threads: int | str = "auto") -> Session:
     from edgeinfer.runtime.session import Session
 
     graph = convert(path) if str(path).endswith(".onnx") else read_edge(path)
-    return Session(graph, threads=threads)
+    return Session(graph, threads=threads, precision=precision)
 
 
 def convert(model: Any) -> Graph:

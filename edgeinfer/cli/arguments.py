@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from edgeinfer.plan.kernel_set import PRECISIONS
+
 
 def positive(text: str) -> int:
     """A number from 1."""
@@ -19,6 +21,14 @@ def thread_count(text: str) -> int | str:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"'{text}' is neither 'auto' nor a positive number")
     return int(text)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision``."""
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32",
+        help="number format of products in convolutions (default: float32; bfloat16 needs AVX-512 BF16)",
+    )  # fmt: skip
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

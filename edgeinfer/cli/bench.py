@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.cli.arguments import add_shapes, add_threads, example_text, positive
+from edgeinfer.cli.arguments import add_precision, add_shapes, add_threads, example_text, positive
 from edgeinfer.tools.bench import bench
 from edgeinfer.tools.inspect import parse_shapes, shape_text
 from edgeinfer.tools.text import bytes_text, print_table
@@ -32,13 +32,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--profile", action="store_true", help="also measure every step by itself")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     add_shapes(parser)
+    add_precision(parser)
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     shapes = parse_shapes(arguments.shape)
-    result = bench(arguments.model, shapes, arguments.threads, arguments.runs, arguments.profile)
+    result = bench(arguments.model, shapes, arguments.threads, arguments.runs, arguments.profile, arguments.precision)
     if arguments.json:
         print(json.dumps(result, indent=2))
         return 0

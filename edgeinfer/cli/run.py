@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import edgeinfer
-from edgeinfer.cli.arguments import add_threads, example_text
+from edgeinfer.cli.arguments import add_precision, add_threads, example_text
 from edgeinfer.errors import MediaError
 from edgeinfer.pictures import write_picture
 from edgeinfer.tools.convert_check import gather_inputs
@@ -35,13 +35,14 @@ def add_parser(subparsers: Any) -> None:
         "--input", action="append", default=[], metavar="NAME=FILE", help=".npy file or picture; one for each input"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the outputs")
+    add_precision(parser)
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and write the outputs."""
     folder = arguments.output
-    with edgeinfer.load(arguments.model, arguments.threads) as session:
+    with edgeinfer.load(arguments.model, arguments.threads, arguments.precision) as session:
         feeds = gather_inputs(session, arguments.input)
         try:
             folder.mkdir(parents=True, exist_ok=True)

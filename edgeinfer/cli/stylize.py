@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import edgeinfer
-from edgeinfer.cli.arguments import add_threads, example_text
+from edgeinfer.cli.arguments import add_precision, add_threads, example_text
 from edgeinfer.errors import MediaError
 from edgeinfer.pictures import PICTURE_SUFFIXES
 from edgeinfer.video.restyle import restyle_contact_sheet, restyle_picture, restyle_video
@@ -55,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--frames", type=int, metavar="N", help="restyle only the first N frames of a video (0: all)")
     parser.add_argument("--no-sound", action="store_true", help="leave the sound track out")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_precision(parser)
     add_threads(parser)
 
 
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.contact_sheet is not None and arguments.style is not None:
         raise MediaError("--contact-sheet shows several styles: name them there, without --style")
     from_picture = is_picture(source)
-    with edgeinfer.load(arguments.model or shipped_model(), arguments.threads) as session:
+    with edgeinfer.load(arguments.model or shipped_model(), arguments.threads, arguments.precision) as session:
         stylizer = Stylizer(session)
         if arguments.contact_sheet is not None:
             styles = parse_styles(arguments.contact_sheet, stylizer.style_count)

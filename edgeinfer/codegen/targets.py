@@ -29,6 +29,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
+        Target("x86-64-v4+bf16", LEVELS["bf16"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v4+vnni", LEVELS["vnni"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v4", LEVELS["avx512"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),
         Target("x86-64-v3+vnni", LEVELS["avxvnni"], "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-"),

@@ -30,6 +30,13 @@ TILES = {
 def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group; see ``direct_conv``."""
     ops = TileOps(simd, tile_rows, vectors)
+    return direct_conv(float_output(simd, ops, patch_reader(simd), inner_products(ops)))
+
+
+def float_output(
+    simd: Simd, ops: TileOps, read_patch: Callable[..., None], inner: Callable[..., Any], in_place: bool = True
+) -> ConvArithmetic:
+    """Arithmetic with float32 sums: bias, residual, activation; arguments as for ``ConvArithmetic``."""
     splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
     activate_pixels = pixel_activation(simd)
 
@@ -56,8 +63,4 @@ def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
         if p.activation != 0:
             activate_pixels(buffers[2], start, p, rows, columns, channels)
 
-    return direct_conv(
-        ConvArithmetic(
-            tile_rows, ops.columns, patch_reader(simd), inner_products(ops), buffers, begin, finish, finish_task
-        )
-    )
+    return ConvArithmetic(ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place)

@@ -121,6 +121,13 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
 def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops = TileOps(simd, tile_rows, vectors)
+    return few_outputs_conv(simd, float_output(simd, ops, patch_reader(simd), inner_products(ops)))
+
+
+def float_output(
+    simd: Simd, ops: TileOps, read_patch: Callable[..., None], inner: Callable[..., Any]
+) -> FewOutputsArithmetic:
+    """Arithmetic with float32 sums: bias, residual, activation; arguments as for ``FewOutputsArithmetic``."""
     load, store_first, splat, load_first = simd.load, simd.store_first, simd.splat, simd.load_first
     apply = activate(simd)
 
@@ -143,9 +150,4 @@ def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
             value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
         store_first(y, place, value, outputs)
 
-    return few_outputs_conv(
-        simd,
-        FewOutputsArithmetic(
-            tile_rows, ops.columns, patch_reader(simd), ops.zeros, inner_products(ops), ops.store, buffers, finish
-        ),
-    )
+    return FewOutputsArithmetic(ops.rows, ops.columns, read_patch, ops.zeros, inner, ops.store, buffers, finish)

@@ -48,6 +48,7 @@ class ConvArithmetic:
         begin: ``begin(buffers, index)``: the tile to start from for the output channels from packed ``index`` on.
         finish: ``finish(tile, buffers, p, index, place, rows, columns)``: writes the outputs of a tile.
         finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``: is called after a block of pixels.
+        in_place: whether tiles can read the picture itself, since it holds what a patch holds.
     """
 
     rows: int
@@ -58,6 +59,7 @@ class ConvArithmetic:
     begin: Callable[..., Any]
     finish: Callable[..., None]
     finish_task: Callable[..., None]
+    in_place: bool = True
 
 
 def tap_loops(inner: Callable[..., Any], columns: int) -> Callable[..., Any]:
@@ -88,7 +90,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     tile_rows, columns = arithmetic.rows, arithmetic.columns
     read_patch, buffers_of, begin = arithmetic.read_patch, arithmetic.buffers, arithmetic.begin
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
-    accumulate = tap_loops(arithmetic.inner, columns)
+    accumulate, may_read_in_place = tap_loops(arithmetic.inner, columns), arithmetic.in_place
 
     def body(p: Any, worker: Any) -> None:
         x, w = buffer_f32(worker, p.x), buffer_f32(worker, p.w)
@@ -98,7 +100,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
         panel = p.kernel_height * p.kernel_width * p.channels * columns
         picture = p.height * p.width * p.x_channels
         pixel_pitch = p.stride_x * p.channels
-        in_place = p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
+        in_place = may_read_in_place and p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
         while True:
             task = claim(worker)
             if task >= p.tiles:

@@ -91,7 +91,7 @@ def activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:
     return run
 
 
-@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES)
+@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)

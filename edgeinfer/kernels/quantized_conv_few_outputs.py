@@ -23,7 +23,7 @@ from edgeinfer.simd.vectors import clamp, to_f32
 TILES = {"avx512": [(8, 2)], "avx2": [(4, 2)], "v128": [(4, 2)], "neon": [(8, 2)]}
 
 
-@kernel_family("qu8_conv_few_outputs", QUANTIZED_CONV_PARAMS, TILES)
+@kernel_family("qu8_conv_few_outputs", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops, pixel = ByteTileOps(simd, tile_rows, vectors), ByteTileOps(simd, 1, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.simd.levels import Level
+from edgeinfer.simd.levels import Level, at_level
 from edgeinfer.simd.simd import Simd, simd_of
 
 Tile = tuple[int, int]
@@ -60,7 +60,7 @@ class _Family:
             name = f"{self.name}__{level.name}"
             return [KernelSource(name, self.name, self.params, self.traits, self.factory(simd), module)]
         rows = []
-        for tile_rows, vectors in self.tiles.get(level.name, self.tiles.get(level.base, ())):
+        for tile_rows, vectors in at_level(self.tiles, level) or ():
             columns = vectors * level.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
             traits = {**self.traits, "rows": tile_rows, "columns": columns}

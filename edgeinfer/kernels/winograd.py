@@ -14,6 +14,7 @@ block of output channels is transformed back and written at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from numba import njit
@@ -29,22 +30,42 @@ from edgeinfer.simd.tile import TileOps
 TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
 
-@kernel_family("f32_winograd4x4", CONV_PARAMS, TILES, output=4)
-def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
-    return _winograd(simd, tile_rows, vectors, 4)
+@dataclass(frozen=True)
+class WinogradProducts:
+    """How the transformed input is kept and multiplied.
+
+    Attributes:
+        output: pixels of an output tile along one axis.
+        width: channels that one unit of V and U, four bytes, holds.
+        inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
+        to_units: ``to_units(v, place, pitch, buffer, at)``: the transform along the second axis of the vectors from
+            ``buffer[at]`` on, written to ``v[place]``, ``v[place + pitch]``, …
+    """
+
+    output: int
+    width: int
+    inner: Callable[..., Any]
+    to_units: Callable[..., None]
 
 
-@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, output=2)
-def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
-    return _winograd(simd, tile_rows, vectors, 2)
-
-
-def _winograd(simd: Simd, tile_rows: int, vectors: int, output: int) -> Callable[..., None]:
-    ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
-    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
+def float_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
+    """Products of float32."""
     transform_input, _ = one_dimensional_transforms(simd, output)
+    lanes = simd.lanes
+
+    @njit(forceinline=True, error_model="numpy")
+    def to_units(v: Any, place: Any, pitch: Any, buffer: Any, at: Any) -> None:
+        transform_input(v, place, pitch, buffer, at, lanes)
+
+    return WinogradProducts(output, 1, inner_products(TileOps(simd, tile_rows, vectors)), to_units)
+
+
+def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
+    """The body of a 3x3 convolution kernel with stride 1 and dilation 1, one group."""
+    ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
+    zeros, inner, store_tile, columns = ops.zeros, products.inner, ops.store, ops.columns
+    transform_input, _ = one_dimensional_transforms(simd, output)
+    to_units = products.to_units
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
     size = output + 2
     frequencies = size * size
@@ -63,23 +84,24 @@ def _winograd(simd: Simd, tile_rows: int, vectors: int, output: int) -> Callable
                     for j in range(size):
                         transform_input(buffer, j * lanes, size * lanes, patch, start + j * channels + c, row_pitch)
                     for i in range(size):
-                        place = i * size * frequency_pitch + tile * v_pitch + c
-                        transform_input(v, place, frequency_pitch, buffer, i * size * lanes, lanes)
+                        place = i * size * frequency_pitch + tile * v_pitch + c // width
+                        to_units(v, place, frequency_pitch, buffer, i * size * lanes)
 
     @njit(error_model="numpy")
-    def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, channels: Any, v_pitch: Any) -> None:
+    def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any) -> None:
         for frequency in range(frequencies):
             for first in range(0, tiles, tile_rows):
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                tile = inner(zeros(), v, start, v_pitch, u, u_index, channels)
+                tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
                 place = frequency * (tiles * columns + lanes) + first * columns
                 store_tile(tile, m, place, columns, tile_rows, columns)
-            u_index += channels * columns
+            u_index += units * columns
 
     def body(p: Any, worker: Any) -> None:
         x, u, channels = buffer_f32(worker, p.x), buffer_f32(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
-        v_pitch = (channels + lanes - 1) // lanes * lanes
+        units = (channels + width - 1) // width
+        v_pitch = (channels + lanes - 1) // lanes * lanes // width
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -107,10 +129,22 @@ def _winograd(simd: Simd, tile_rows: int, vectors: int, output: int) -> Callable
                 v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, channels, v_pitch
             )
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
-                multiply(m, v, u, block * frequencies * channels * columns, tiles, channels, v_pitch)
+                multiply(m, v, u, block * frequencies * units * columns, tiles, units, v_pitch)
                 transform_back(
                     p, worker, m, buffer, block, row_tiles, column_tiles, column_tiles, tiles, out_row, out_column,
                     image,
                 )  # fmt: skip
 
     return body
+
+
+@kernel_family("f32_winograd4x4", CONV_PARAMS, TILES, output=4)
+def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4))
+
+
+@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, output=2)
+def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))

@@ -10,6 +10,8 @@ import numpy as np
 
 from edgeinfer.errors import PlanError
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class KernelRow:
@@ -69,3 +71,19 @@ class KernelSet:
         if len(rows) != 1:
             raise PlanError(f"kernel set '{self.level}' has {len(rows)} kernels of family '{family}', expected one")
         return rows[0]
+
+
+def check_precision(precision: str, kernels: KernelSet) -> str:
+    """The precision, if the kernels have it.
+
+    Raises:
+        PlanError: if it is unknown or the kernels lack it.
+    """
+    if precision not in PRECISIONS:
+        raise PlanError(f"there is no precision '{precision}'; choose one of {', '.join(PRECISIONS)}")
+    if precision == "bfloat16" and not kernels.family("bf16_conv"):
+        raise PlanError(
+            f"the kernels for '{kernels.level}' have no bfloat16 arithmetic, which needs AVX-512 BF16; "
+            "precision 'float32' works everywhere"
+        )
+    return precision

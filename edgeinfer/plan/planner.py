@@ -30,6 +30,7 @@ def make_plan(
     kernels: KernelSet,
     threads: int = 1,
     weights: WeightBlock | None = None,
+    precision: str = "float32",
 ) -> Plan:
     """Plan a prepared graph for concrete input shapes.
 
@@ -39,6 +40,7 @@ def make_plan(
         kernels: the kernels that may be used; an empty set makes every step a host step.
         threads: number of workers.
         weights: the block that plans of this graph share; by default a new one.
+        precision: number format of products, ``float32`` or ``bfloat16``.
 
     Raises:
         InputError: if the shapes do not fit the graph's inputs.
@@ -47,12 +49,14 @@ def make_plan(
     """
     check_input_shapes(graph, input_shapes)
     types = {name: TensorType(graph.types[name].dtype, tuple(shape)) for name, shape in input_shapes.items()}
-    return plan_static(specialize(graph, types), kernels, threads, weights or WeightBlock(graph.constants))
+    return plan_static(specialize(graph, types), kernels, threads, weights or WeightBlock(graph.constants), precision)
 
 
-def plan_static(static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock) -> Plan:
+def plan_static(
+    static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock, precision: str = "float32"
+) -> Plan:
     """Plan a static graph; see ``make_plan``."""
-    context = LoweringContext(kernels, threads, dict(static.types), dict(static.constants), weights.packed())
+    context = LoweringContext(kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision)
     for node in static.nodes:
         _lower(node, static, context)
     bindings = _bind_outputs(static, context)

@@ -14,6 +14,7 @@ _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "f
 # Flags of /proc/cpuinfo that a level needs, best level first, by architecture.
 _NEEDED = {
     "x86_64": {
+        "bf16": {*_AVX512, "avx512_vnni", "avx512_bf16"},
         "vnni": {*_AVX512, "avx512_vnni"},
         "avx512": _AVX512,
         "avxvnni": {*_AVX2, "avx_vnni"},

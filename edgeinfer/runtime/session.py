@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeinfer.errors import DynamicShapeError, InputError
 from edgeinfer.graph import DType, Graph, Shape, TensorType
+from edgeinfer.plan.kernel_set import check_precision
 from edgeinfer.plan.plan import Plan
 from edgeinfer.plan.planner import make_plan, plan_static
 from edgeinfer.plan.prepare import prepare
@@ -48,12 +49,24 @@ class Session:
         graph: a graph, as a converter or ``read_edge`` returns it.
         threads: number of workers, or ``"auto"``.
         kernels: where compiled kernels come from; by default those for this machine.
+        precision: ``"float32"``; or ``"bfloat16"``, with which convolutions round pictures and weights to bfloat16
+            (8 bits of mantissa) and add up in float32, on CPUs that have instructions for it.
+
+    Raises:
+        KernelError: if there are no kernels for this machine, or none of that precision.
     """
 
-    def __init__(self, graph: Graph, threads: int | str = "auto", kernels: Kernels | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        threads: int | str = "auto",
+        kernels: Kernels | None = None,
+        precision: str = "float32",
+    ) -> None:
         self.name = graph.name
         self.threads = resolve_threads(threads)
         self._kernels = kernels or host_kernels()
+        self._precision = check_precision(precision, self._kernels.kernel_set)
         self._graph = prepare(graph)
         self._weights = WeightBlock(self._graph.constants)
         self._executors: OrderedDict[Key, Executor | None] = OrderedDict()
@@ -140,7 +153,7 @@ class Session:
             return self._plan(shapes)
 
     def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-        return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights)
+        return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision)
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
         """Run once and measure every step by itself."""
@@ -226,4 +239,4 @@ class Session:
         return Executor(plan, self._kernels, self._team)
 
     def _plan_region(self, static: Graph, weights: WeightBlock) -> Plan:
-        return plan_static(static, self._kernels.kernel_set, self.threads, weights)
+        return plan_static(static, self._kernels.kernel_set, self.threads, weights, self._precision)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Level:
         needs: the CPU features in words.
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
-        base: the level whose tiles a kernel has here, where it names none for this level.
+        base: the level below, whose tiles a kernel has here where it names none for this level.
     """
 
     name: str
@@ -38,6 +42,10 @@ LEVELS = {
     level.name: level
     for level in (
         Level(
+            "bf16", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16",
+            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16", dot="vpdpbusd", base="vnni",
+        ),
+        Level(
             "vnni", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni", "AVX-512 F, BW, CD, DQ, VL, VNNI",
             dot="vpdpbusd", base="avx512",
         ),
@@ -51,3 +59,13 @@ LEVELS = {
         Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True),
     )
 }  # fmt: skip
+
+
+def at_level(by_level: Mapping[str, Value], level: Level) -> Value | None:
+    """The entry of a level, else that of its base, and so on; None if there is none."""
+    name = level.name
+    while name:
+        if name in by_level:
+            return by_level[name]
+        name = LEVELS[name].base
+    return None

@@ -30,7 +30,12 @@ def random_inputs(ports: Sequence[Port], shapes: Mapping[str, tuple[int, ...]]) 
 
 
 def bench(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], threads: int | str, runs: int, profile: bool
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    threads: int | str,
+    runs: int,
+    profile: bool,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Measure a model; times are in milliseconds, as plain JSON values.
 
@@ -40,9 +45,10 @@ def bench(
         threads: number of threads or ``"auto"``.
         runs: timed runs after the first.
         profile: also measure every step by itself, the median of several runs.
+        precision: number format of products in convolutions.
     """
     start = time.perf_counter()
-    session = edgeinfer.load(path, threads)
+    session = edgeinfer.load(path, threads, precision)
     loaded = time.perf_counter()
     with session:
         chosen = default_shapes(session.inputs, shapes)

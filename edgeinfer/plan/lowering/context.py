@@ -27,6 +27,7 @@ class LoweringContext:
         constants: contents of constant tensors.
         steps: the steps so far.
         aliases: tensors that share the memory of another, whole: alias name to owner name.
+        precision: number format of products, ``float32`` or ``bfloat16``.
         packed_names: names of constants made by ``packed``, by (source, packing).
     """
 
@@ -37,6 +38,7 @@ class LoweringContext:
         types: dict[str, TensorType],
         constants: dict[str, np.ndarray],
         packed: Mapping[tuple[str, str], np.ndarray] | None = None,
+        precision: str = "float32",
     ) -> None:
         self.kernels = kernels
         self.threads = threads
@@ -45,6 +47,7 @@ class LoweringContext:
         self.steps: list[Step] = []
         self.aliases: dict[str, str] = {}
         self.packed_names: dict[tuple[str, str], str] = {}
+        self.precision = precision
         self._earlier = packed or {}
 
     def shape(self, name: str) -> tuple[int, ...]:

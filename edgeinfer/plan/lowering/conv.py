@@ -15,6 +15,7 @@ from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outpu
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
 from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
+from edgeinfer.plan.lowering.units import as_units, units_of, width_of
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
 from edgeinfer.plan.lowering.winograd_parts import (
     emit_winograd_parts,
@@ -28,6 +29,8 @@ Emit = Callable[
 
 # A patch and the weights of one block of output channels should stay in the second-level cache.
 PATCH_BYTES = 256 * 1024
+# A patch of narrower numbers is written in whole vectors.
+PATCH_OVERHANG = 64
 # Tasks smaller than this are not worth the atomic operation and the halo that they read twice.
 TASK_MACS = 1_000_000
 TASKS_PER_THREAD = 4
@@ -171,20 +174,29 @@ def emit_conv(
 
 def choose_algorithm(geometry: ConvGeometry, context: LoweringContext) -> tuple[float, Emit, KernelRow]:
     """The algorithm that is estimated to be quickest: its cycles, the function that emits it, its kernel."""
+    choices = _choices(geometry, context, "f32")
+    if context.precision == "bfloat16" and geometry.groups == 1 and geometry.channels % 2 == 0:
+        choices += _choices(geometry, context, "bf16")
+    return min(choices, key=lambda choice: choice[0])
+
+
+def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) -> list[tuple[float, Emit, KernelRow]]:
+    """What ``choose_algorithm`` chooses from, with products of one number format."""
     lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
     group_channels = geometry.out_channels // geometry.groups
-    direct = choose_tile(kernels.family("f32_conv"), geometry.out_width, group_channels, lanes)
-    choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(geometry, direct, lanes), emit_direct_conv, direct)]
+    direct = choose_tile(kernels.family(f"{products}_conv"), geometry.out_width, group_channels, lanes)
+    units = units_of(geometry, direct)
+    choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(units, direct, lanes), emit_direct_conv, direct)]
     if winograd_applies(geometry):
-        tiles = [*kernels.family("f32_winograd4x4"), *kernels.family("f32_winograd2x2")]
+        tiles = [*kernels.family(f"{products}_winograd4x4"), *kernels.family(f"{products}_winograd2x2")]
         choices += [(winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel) for kernel in tiles]
-    if winograd_parts_applies(geometry):
-        kernel = kernels.only("f32_winograd_parts")
+    if winograd_parts_applies(geometry) and kernels.family(f"{products}_winograd_parts"):
+        kernel = kernels.only(f"{products}_winograd_parts")
         choices.append((winograd_parts_cycles(geometry, kernel, threads, lanes), emit_winograd_parts, kernel))
     if few_outputs_applies(geometry, lanes):
-        kernel = kernels.only("f32_conv_few_outputs")
-        choices.append((few_outputs_cycles(geometry, kernel, lanes), emit_few_outputs, kernel))
-    return min(choices, key=lambda choice: choice[0])
+        kernel = kernels.only(f"{products}_conv_few_outputs")
+        choices.append((few_outputs_cycles(units, kernel, lanes), emit_few_outputs, kernel))
+    return choices
 
 
 def emit_direct_conv(
@@ -203,19 +215,20 @@ def emit_direct_conv(
         geometry: the convolution's numbers.
         tensors: names of x, weight, bias, residual, y; bias and residual may be ``""``.
         y_strides: floats from output pixel to pixel, row to row, image to image, and the first pixel's index.
-        kernel: the kernel to use, of family ``f32_conv``.
+        kernel: the kernel to use, of family ``f32_conv`` or ``bf16_conv``.
     """
     x, weight, bias, residual, y = tensors
-    groups = geometry.groups
-    columns = kernel.traits["columns"]
-    tasks = cut_tasks(geometry, kernel.traits["rows"], columns, context.threads)
+    groups, columns = geometry.groups, kernel.traits["columns"]
+    units = units_of(geometry, kernel)
+    tasks = cut_tasks(units, kernel.traits["rows"], columns, context.threads)
+    packing = f"conv{groups}x{columns}x{width_of(kernel)}"
     values = {
-        **conv_values(node, geometry, y_strides),
+        **conv_values(node, units, y_strides), **tasks.fields(geometry.batch * groups),
+        "x_channels": geometry.channels * groups,
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
-        "w": context.packed(weight, f"conv{groups}x{columns}", lambda a: pack_weight(a, groups, columns)),
-        **tasks.fields(geometry.batch * groups),
+        "w": context.packed(weight, packing, lambda a: pack_weight(as_units(a, kernel), groups, columns)),
     }  # fmt: skip
     context.step(
-        kernel, node, values, (y,), scratch_bytes=tasks.patch_bytes, macs=geometry.macs,
+        kernel, node, values, (y,), scratch_bytes=tasks.patch_bytes + PATCH_OVERHANG, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.units import as_units, units_of, width_of
 
 PATCH_BYTES = 256 * 1024
 TASKS_PER_THREAD = 4
@@ -80,8 +81,9 @@ def cut_few_outputs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     return FewOutputsTasks(
         task_rows, task_columns, math.ceil(geometry.out_height / task_rows),
         math.ceil(geometry.out_width / task_columns),
-        # A vector read of the last pixel's last tap reaches one vector beyond the sums.
-        patch_columns * blocks * columns + lanes + patch,
+        # A vector read of the last pixel's last tap reaches one vector beyond the sums; a patch of narrower numbers
+        # is written in whole vectors.
+        patch_columns * blocks * columns + 2 * lanes + patch,
     )  # fmt: skip
 
 
@@ -96,10 +98,14 @@ def emit_few_outputs(
     """Append a convolution with few output channels; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
     columns = kernel.traits["columns"]
-    tasks = cut_few_outputs(geometry, kernel, context.threads, context.kernels.lanes)
+    units = units_of(geometry, kernel)
+    tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes)
     values = {
-        **conv_values(node, geometry, y_strides), **tasks.fields(geometry.batch),
+        **conv_values(node, units, y_strides), **tasks.fields(geometry.batch),
+        "x_channels": geometry.channels,
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
-        "w": context.packed(weight, f"folded{columns}", lambda a: pack_folded(a, columns)),
+        "w": context.packed(
+            weight, f"folded{columns}x{width_of(kernel)}", lambda a: pack_folded(as_units(a, kernel), columns)
+        ),
     }  # fmt: skip
     context.step(kernel, node, values, (y,), scratch_bytes=4 * tasks.scratch_floats, macs=geometry.macs)

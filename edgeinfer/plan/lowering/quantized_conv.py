@@ -18,6 +18,7 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+from edgeinfer.plan.lowering.units import as_units, units_of
 
 BYTES = (DType.UINT8, DType.INT8)
 QUAD = 4
@@ -117,16 +118,6 @@ def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
     return (products / numbers.y_scale).astype(np.float32)
 
 
-def as_quad_weights(weight: np.ndarray) -> np.ndarray:
-    """Weights int8 [out, channels, kh, kw] as int32 [out, quads, kh, kw]: four channels in the bytes of one number."""
-    out_channels, channels, kernel_height, kernel_width = weight.shape
-    quads = math.ceil(channels / QUAD)
-    padded = np.zeros((out_channels, quads * QUAD, kernel_height, kernel_width), np.int8)
-    padded[:, :channels] = weight
-    split = padded.reshape(out_channels, quads, QUAD, kernel_height, kernel_width).transpose(0, 1, 3, 4, 2)
-    return np.ascontiguousarray(split).view(np.int32)[..., 0]
-
-
 def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
     """Values of output channels, padded with zeros to whole blocks of ``columns`` in each group."""
     group_channels = values.size // groups
@@ -194,10 +185,10 @@ def emit_quantized_conv(
     if groups > 1 and channels % QUAD:
         raise NotNative(f"groups of {channels} channels; there are only kernels for multiples of {QUAD}")
     x = as_quads(node, context, node.inputs[0], channels * groups, numbers.signed)
-    quads = dataclasses.replace(geometry, channels=math.ceil(channels / QUAD))
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
     few = context.kernels.only("qu8_conv_few_outputs")
+    quads = units_of(geometry, kernel)
     use_few = few_outputs_applies(quads, lanes) and (
         few_outputs_cycles(quads, few, lanes) < direct_cycles(quads, kernel, lanes)
     )
@@ -213,7 +204,7 @@ def emit_quantized_conv(
         cut = cut_few_outputs(quads, kernel, context.threads, lanes)
         values |= cut.fields(geometry.batch)
         values["w"] = context.packed(
-            node.inputs[3], f"folded_quads{columns}", lambda _: pack_folded(as_quad_weights(numbers.weight), columns)
+            node.inputs[3], f"folded_quads{columns}", lambda _: pack_folded(as_units(numbers.weight, kernel), columns)
         )
         scratch = 4 * cut.scratch_floats
     else:
@@ -222,7 +213,7 @@ def emit_quantized_conv(
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
             node.inputs[3], f"quads{groups}x{columns}",
-            lambda _: pack_weight(as_quad_weights(numbers.weight), groups, columns),
+            lambda _: pack_weight(as_units(numbers.weight, kernel), groups, columns),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)

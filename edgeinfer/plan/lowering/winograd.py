@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.units import as_units, width_of
 
 # G of F(2x2, 3x3) and F(4x4, 3x3), by pixels of an output tile along one axis: Lavin and Gray, 2015.
 FILTER_TRANSFORMS = {
@@ -70,16 +70,18 @@ def frequencies_of(kernel: KernelRow) -> int:
     return int((kernel.traits["output"] + 2) ** 2)
 
 
-def pack_filters(weight: np.ndarray, columns: int, output: int) -> np.ndarray:
-    """Transform [out, channels, 3, 3] and pack it as [block, frequency, channel, columns] (float64 inside)."""
+def pack_filters(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
+    """Transform [out, channels, 3, 3] and pack it as [block, frequency, unit, columns] (float64 inside)."""
     out_channels, channels = weight.shape[:2]
+    output, columns = kernel.traits["output"], kernel.traits["columns"]
     matrix = FILTER_TRANSFORMS[output]
     frequencies = len(matrix) ** 2
     transformed = np.einsum("ik,ockl,jl->ijco", matrix, weight.astype(np.float64), matrix, optimize=True)
     blocks = math.ceil(out_channels / columns)
     padded = np.zeros((frequencies, channels, blocks * columns), np.float32)
     padded[:, :, :out_channels] = transformed.reshape(frequencies, channels, out_channels)
-    return np.ascontiguousarray(padded.reshape(frequencies, channels, blocks, columns).transpose(2, 0, 1, 3))
+    units = as_units(padded, kernel)
+    return np.ascontiguousarray(units.reshape(frequencies, -1, blocks, columns).transpose(2, 0, 1, 3))
 
 
 def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int) -> TileTasks:
@@ -122,9 +124,11 @@ def _whole_vectors(channels: int, lanes: int) -> int:
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated cycles of the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes))
+    width = width_of(kernel)
+    tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes) // width)
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    block_floats = frequencies_of(kernel) * geometry.channels * math.ceil(geometry.out_channels / columns) * columns
+    out_columns = math.ceil(geometry.out_channels / columns) * columns
+    block_floats = frequencies_of(kernel) * geometry.channels / width * out_columns
     products = task_tiles * block_floats / lanes
     filters = threads * block_floats * 4 / FILTER_BYTES_PER_CYCLE
     vectors = math.ceil(geometry.channels / lanes) * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
@@ -145,17 +149,17 @@ def emit_winograd(
     lanes = context.kernels.lanes
     output, tile_rows, columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
     frequencies = frequencies_of(kernel)
-    channels = _whole_vectors(geometry.channels, lanes)
-    tasks = cut_tile_tasks(geometry, kernel, context.threads, channels)
-    pack = partial(pack_filters, columns=columns, output=output)
+    units = _whole_vectors(geometry.channels, lanes) // width_of(kernel)
+    tasks = cut_tile_tasks(geometry, kernel, context.threads, units)
+    packing = f"winograd{output}x{columns}x{width_of(kernel)}"
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": context.packed(weight, f"winograd{output}x{columns}", pack),
+        "x": x, "w": context.packed(weight, packing, lambda a: pack_filters(a, kernel)),
         "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     patch = (tasks.rows * output + 2) * (tasks.columns * output + 2) * geometry.channels
-    floats = frequencies * (4 * lanes + tiles * (columns + channels)) + patch + lanes
+    floats = frequencies * (4 * lanes + tiles * (columns + units)) + patch + lanes
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
@@ -37,10 +36,6 @@ def part_weights(weight: np.ndarray) -> np.ndarray:
     padded[:, :, :kernel_height, :kernel_width] = weight
     parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 4, 1, 3, 5)
     return parts.reshape(out_channels, down * across * channels, PART, PART)
-
-
-def _pack_parts(weight: np.ndarray, columns: int) -> np.ndarray:
-    return pack_filters(part_weights(weight), columns, OUTPUT)
 
 
 def winograd_parts_applies(geometry: ConvGeometry) -> bool:
@@ -88,10 +83,10 @@ def emit_winograd_parts(
     down, across = part_counts(geometry)
     frequencies = frequencies_of(kernel)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry))
-    pack = partial(_pack_parts, columns=columns)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": context.packed(weight, f"winogradparts{columns}", pack), "residual": residual, "y": y,
+        "x": x, "residual": residual, "y": y,
+        "w": context.packed(weight, f"winogradparts{columns}", lambda a: pack_filters(part_weights(a), kernel)),
         "bias": pack_bias(node, context, bias, geometry, columns),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip

@@ -1,0 +1,130 @@
+"""Convolutions with bfloat16 products and float32 sums; pictures stay float32 in memory.
+
+Input pixels are rounded to bfloat16 where a patch is read, or behind Winograd's input transform; weights are packed
+as bfloat16. Two neighbouring channels make one pair, the unit of patches and weights. ``channels`` counts pairs of a
+pixel of the patch in the direct kernels and floats in Winograd's, ``x_channels`` always floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.kernels import conv, conv_few_outputs
+from edgeinfer.kernels.conv import CONV_PARAMS
+from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
+from edgeinfer.kernels.direct_conv import direct_conv
+from edgeinfer.kernels.patch import fill_floats, source_index
+from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.kernels.winograd import WinogradProducts, winograd_conv
+from edgeinfer.kernels.winograd_transforms import one_dimensional_transforms
+from edgeinfer.simd.bfloat16 import pair_products, store_pairs
+from edgeinfer.simd.pointers import advance
+from edgeinfer.simd.tile import TileOps
+
+TILES = {"bf16": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)]}
+FEW_OUTPUTS_TILES = {"bf16": [(8, 2)]}
+WINOGRAD_TILES = {"bf16": [(8, 2), (7, 2)]}
+
+
+def bfloat16_patch_reader(simd: Simd) -> Callable[..., None]:
+    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch with pairs.
+
+    As ``patch_reader``, for one group; beyond an odd last channel stands zero.
+    """
+    lanes, load, load_first, splat = simd.lanes, simd.load, simd.load_first, simd.splat
+    store, fill = store_pairs(simd), fill_floats(simd)
+
+    @njit(error_model="numpy")
+    def read_pixels(patch: Any, place: Any, x: Any, at: Any, floats: Any) -> None:
+        """Writes beyond the last pair, up to a whole vector."""
+        whole = floats - floats % lanes
+        for i in range(0, whole, lanes):
+            store(patch, place + i // 2, load(x, at + i))
+        if whole < floats:
+            store(patch, place + whole // 2, load_first(x, at + whole, floats - whole))
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(
+        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
+    ) -> None:
+        width, pairs, floats, upsample = p.width, p.channels, p.x_channels, p.upsample_x
+        pitch = columns * pairs
+        for row in range(rows):
+            source = source_index(top + row, p.height * p.upsample_y, p.pad_mode)
+            if source < 0:
+                fill(patch, row * pitch, splat(0.0), pitch)
+                continue
+            start = image + source // p.upsample_y * width * floats
+            column = 0
+            while column < columns:
+                position = left + column
+                inside = min(columns - column, width - position)
+                place = row * pitch + column * pairs
+                if position >= 0 and inside > 1 and upsample == 1 and 2 * pairs == floats:
+                    read_pixels(patch, place, x, start + position * floats, inside * floats)
+                    column += inside
+                    continue
+                pixel = source_index(position, width * upsample, p.pad_mode)
+                if pixel < 0:
+                    fill(patch, place, splat(0.0), pairs)
+                else:
+                    read_pixels(patch, place, x, start + pixel // upsample * floats, floats)
+                column += 1
+
+    return read
+
+
+def _inner_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
+    """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` pairs to a tile."""
+    outer, columns = pair_products(simd, rows, vectors), vectors * simd.lanes
+
+    @njit(forceinline=True, error_model="numpy")
+    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
+        for k in range(count):
+            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
+        return tile
+
+    return accumulate
+
+
+@kernel_family("bf16_conv", CONV_PARAMS, TILES, width=2)
+def bf16_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Convolution with any kernel size, stride and dilation, one group."""
+    ops, inner = TileOps(simd, tile_rows, vectors), _inner_pairs(simd, tile_rows, vectors)
+    return direct_conv(conv.float_output(simd, ops, bfloat16_patch_reader(simd), inner, in_place=False))
+
+
+@kernel_family("bf16_conv_few_outputs", CONV_PARAMS, FEW_OUTPUTS_TILES, width=2)
+def bf16_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
+    ops, inner = TileOps(simd, tile_rows, vectors), _inner_pairs(simd, tile_rows, vectors)
+    return few_outputs_conv(simd, conv_few_outputs.float_output(simd, ops, bfloat16_patch_reader(simd), inner))
+
+
+@kernel_family("bf16_winograd4x4", CONV_PARAMS, WINOGRAD_TILES, output=4, width=2)
+def bf16_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """3x3 convolution with stride 1 and dilation 1, one group, an even number of channels."""
+    return winograd_conv(simd, tile_rows, vectors, _bfloat16_products(simd, tile_rows, vectors, 4))
+
+
+@kernel_family("bf16_winograd2x2", CONV_PARAMS, WINOGRAD_TILES, output=2, width=2)
+def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """As ``bf16_winograd4x4``, with tiles of 2x2 pixels."""
+    return winograd_conv(simd, tile_rows, vectors, _bfloat16_products(simd, tile_rows, vectors, 2))
+
+
+def _bfloat16_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
+    transform_input, _ = one_dimensional_transforms(simd, output)
+    lanes, load, store, size = simd.lanes, simd.load, store_pairs(simd), output + 2
+
+    @njit(forceinline=True, error_model="numpy")
+    def to_units(v: Any, place: Any, pitch: Any, buffer: Any, at: Any) -> None:
+        floats = advance(buffer, size * size * lanes)
+        transform_input(floats, 0, lanes, buffer, at, lanes)
+        for k in range(size):
+            store(v, place + k * pitch, load(floats, k * lanes))
+
+    return WinogradProducts(output, 2, _inner_pairs(simd, tile_rows, vectors), to_units)
