@@ -19,8 +19,11 @@ _NUMPY_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge"
 _ALL = slice(None)
 
 
-def _conv_shape(inference: Inference, x: Shape | None, upsample: Sequence[int]) -> Shape | None:
-    weight = inference.shape(1)
+def conv_shape(
+    inference: Inference, x: Shape | None, upsample: Sequence[int] | None = None, weight_input: int = 1
+) -> Shape | None:
+    """Shape of a convolution's output, channels first, as that of ``x``; None if it is unknown."""
+    weight = inference.shape(weight_input)
     if x is None or weight is None:
         return None
     attribute = inference.attribute
@@ -29,7 +32,9 @@ def _conv_shape(inference: Inference, x: Shape | None, upsample: Sequence[int]) 
         raise inference.error(f"input has {x[1]} channels, weights {list(weight)} take {weight[1]} a group")
     if len(x) != len(weight):
         raise inference.error(f"input of rank {len(x)} and weights of rank {len(weight)}")
-    sizes: list[Dim] = [multiply(dim, factor) for dim, factor in zip(x[2:], upsample, strict=True)]
+    sizes: list[Dim] = [
+        multiply(dim, factor) for dim, factor in zip(x[2:], upsample or [1] * (len(x) - 2), strict=True)
+    ]
     window = make_window(
         kernel, attribute("strides"), attribute("dilations"), attribute("pads"),
         attribute("auto_pad", "NOTSET"), sizes,
@@ -38,9 +43,7 @@ def _conv_shape(inference: Inference, x: Shape | None, upsample: Sequence[int]) 
 
 
 def _infer_conv(inference: Inference) -> list[TensorType]:
-    x = inference.shape(0)
-    rank = len(x) - 2 if x is not None else 2
-    return [TensorType(inference.dtype(0), _conv_shape(inference, x, [1] * rank))]
+    return [TensorType(inference.dtype(0), conv_shape(inference, inference.shape(0)))]
 
 
 @operator("Conv", _infer_conv)
@@ -77,14 +80,17 @@ def conv(
     return result
 
 
-def _infer_fused_conv(inference: Inference) -> list[TensorType]:
+def fused_conv_shape(inference: Inference, weight_input: int = 1) -> Shape | None:
+    """Shape of a fused convolution's output in its own layout; None if it is unknown."""
     x, last = inference.shape(0), inference.attribute("layout", "NCHW") == "NHWC"
     if x is not None and last:
         x = (x[0], x[3], x[1], x[2])
-    shape = _conv_shape(inference, x, inference.attribute("upsample", [1, 1]))
-    if shape is not None and last:
-        shape = (shape[0], shape[2], shape[3], shape[1])
-    return [TensorType(inference.dtype(0), shape)]
+    shape = conv_shape(inference, x, inference.attribute("upsample", [1, 1]), weight_input)
+    return (shape[0], shape[2], shape[3], shape[1]) if shape is not None and last else shape
+
+
+def _infer_fused_conv(inference: Inference) -> list[TensorType]:
+    return [TensorType(inference.dtype(0), fused_conv_shape(inference))]
 
 
 @operator("Conv", _infer_fused_conv, domain=FUSED)

@@ -12,7 +12,8 @@ from edgeinfer.ops.fused_activation import apply_activation
 from edgeinfer.ops.registry import Inference, operator
 
 
-def _matmul_shape(inference: Inference, a: Shape | None, b: Shape | None) -> Shape | None:
+def matmul_shape(inference: Inference, a: Shape | None, b: Shape | None) -> Shape | None:
+    """Shape of the product of two matrices or batches of them; None if it is unknown."""
     if a is None or b is None:
         return None
     left, right = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
@@ -25,7 +26,7 @@ def _matmul_shape(inference: Inference, a: Shape | None, b: Shape | None) -> Sha
 
 
 def _infer_matmul(inference: Inference) -> list[TensorType]:
-    return [TensorType(inference.dtype(0), _matmul_shape(inference, inference.shape(0), inference.shape(1)))]
+    return [TensorType(inference.dtype(0), matmul_shape(inference, inference.shape(0), inference.shape(1)))]
 
 
 @operator("MatMul", _infer_matmul)
@@ -54,7 +55,7 @@ def _infer_gemm(inference: Inference) -> list[TensorType]:
         return [TensorType(inference.dtype(0), None)]
     a = a[::-1] if inference.attribute("transA", 0) else a
     b = b[::-1] if inference.attribute("transB", 0) else b
-    return [TensorType(inference.dtype(0), _matmul_shape(inference, a, b))]
+    return [TensorType(inference.dtype(0), matmul_shape(inference, a, b))]
 
 
 @operator("Gemm", _infer_gemm)

@@ -12,7 +12,8 @@ from edgeinfer.ops.registry import Inference, operator
 from edgeinfer.ops.spatial import Window, make_window, output_dims, windows
 
 
-def _infer_pool(inference: Inference) -> list[TensorType]:
+def infer_pool(inference: Inference) -> list[TensorType]:
+    """Types of a pool's outputs: values and indices."""
     shape, attribute = inference.shape(0), inference.attribute
     if shape is None:
         return [TensorType(inference.dtype(0), None), TensorType(DType.INT64, None)]
@@ -40,7 +41,7 @@ def _window_axes(x: np.ndarray) -> tuple[int, ...]:
     return tuple(range(x.ndim, 2 * x.ndim - 2))
 
 
-@operator("MaxPool", _infer_pool)
+@operator("MaxPool", infer_pool)
 def max_pool(
     x: np.ndarray,
     *,
@@ -70,7 +71,7 @@ def max_pool(
     return y, np.take_along_axis(places, best, -1)[..., 0].astype(np.int64)
 
 
-@operator("AveragePool", _infer_pool)
+@operator("AveragePool", infer_pool)
 def average_pool(
     x: np.ndarray,
     *,
@@ -94,7 +95,7 @@ def average_pool(
     return (total / count).astype(x.dtype)
 
 
-@operator("LpPool", _infer_pool)
+@operator("LpPool", infer_pool)
 def lp_pool(
     x: np.ndarray,
     *,
@@ -113,7 +114,8 @@ def lp_pool(
     return (total ** (1 / p)).astype(x.dtype)
 
 
-def _infer_global(inference: Inference) -> list[TensorType]:
+def infer_global(inference: Inference) -> list[TensorType]:
+    """Type of a pool over all positions."""
     shape = inference.shape(0)
     return [TensorType(inference.dtype(0), None if shape is None else (*shape[:2], *[1] * (len(shape) - 2)))]
 
@@ -122,19 +124,19 @@ def _spatial_axes(x: np.ndarray) -> tuple[int, ...]:
     return tuple(range(2, x.ndim))
 
 
-@operator("GlobalAveragePool", _infer_global)
+@operator("GlobalAveragePool", infer_global)
 def global_average_pool(x: np.ndarray) -> np.ndarray:
     """The mean over all spatial positions."""
     return x.mean(axis=_spatial_axes(x), keepdims=True, dtype=x.dtype)
 
 
-@operator("GlobalMaxPool", _infer_global)
+@operator("GlobalMaxPool", infer_global)
 def global_max_pool(x: np.ndarray) -> np.ndarray:
     """The largest element over all spatial positions."""
     return x.max(axis=_spatial_axes(x), keepdims=True)
 
 
-@operator("GlobalLpPool", _infer_global)
+@operator("GlobalLpPool", infer_global)
 def global_lp_pool(x: np.ndarray, *, p: int = 2) -> np.ndarray:
     """The p-norm over all spatial positions."""
     return ((np.abs(x) ** p).sum(axis=_spatial_axes(x), keepdims=True) ** (1 / p)).astype(x.dtype)

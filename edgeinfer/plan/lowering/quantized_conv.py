@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.ops.quantize import INTEGER_RANGES
+from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles, pack_weight
 from edgeinfer.plan.lowering.conv_few_outputs import (
@@ -98,15 +100,15 @@ def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization
     fields = activation_fields(node)
     if numbers.y_scale is None:
         return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0}
-    limits = np.iinfo(context.dtype(node.outputs[0]).numpy)
-    low, high = (
-        -math.inf if math.isinf(bound) else float(np.rint(np.float32(bound) / numbers.y_scale))
-        for bound in (fields["low"], fields["high"])
-    )
-    high = math.inf if math.isinf(fields["high"]) else high
+    dtype = context.dtype(node.outputs[0])
+    if fields["activation"]:
+        low, high = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
+    else:
+        name, parameters = node.attributes.get("activation", ""), node.attributes.get("activation_parameters", ())
+        low, high = integer_bounds(name or "Clip", parameters, numbers.y_scale, numbers.y_zero_point, dtype)
     return {
         **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
-        "low": max(low, limits.min - numbers.y_zero_point), "high": min(high, limits.max - numbers.y_zero_point),
+        "low": low, "high": high,
     }  # fmt: skip
 
 
