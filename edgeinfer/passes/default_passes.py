@@ -17,6 +17,12 @@ from edgeinfer.passes.fuse_instance_normalization import FuseInstanceNormalizati
 from edgeinfer.passes.fuse_layer_normalization import FuseLayerNormalization
 from edgeinfer.passes.fuse_matmul_bias import FuseMatMulBias
 from edgeinfer.passes.fuse_pad_conv import FusePadConv
+from edgeinfer.passes.fuse_quantized_elementwise import (
+    FuseQuantizedAveragePool,
+    FuseQuantizedBinary,
+    FuseQuantizedConcat,
+)
+from edgeinfer.passes.fuse_quantized_products import FuseQuantizedConv, FuseQuantizedMatMul
 from edgeinfer.passes.fuse_residual import FuseResidual
 from edgeinfer.passes.fuse_silu import FuseSilu
 from edgeinfer.passes.fuse_upsample_conv import FuseUpsampleConv
@@ -24,6 +30,7 @@ from edgeinfer.passes.fuse_weighted_sum import FuseWeightedSum
 from edgeinfer.passes.merge_common_subexpressions import MergeCommonSubexpressions
 from edgeinfer.passes.merge_reshapes import MergeReshapes
 from edgeinfer.passes.merge_transposes import MergeTransposes
+from edgeinfer.passes.move_quantization import MoveIntegers, MoveQuantizeUp, RemoveQuantizePair
 from edgeinfer.passes.pass_base import Pass
 from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
 from edgeinfer.passes.remove_identity import RemoveIdentity
@@ -41,9 +48,23 @@ _TIDY: list[Pass] = [
     RemoveDeadNodes(),
 ]
 
+# First of all, before constants are folded: DequantizeLinear of constant weights is part of the patterns.
+_QUANTIZED: list[Pass] = [
+    RemoveDeadNodes(),
+    MoveQuantizeUp(),
+    MoveIntegers(),
+    RemoveQuantizePair(),
+    FuseQuantizedConv(),
+    FuseQuantizedMatMul(),
+    FuseQuantizedBinary(),
+    FuseQuantizedAveragePool(),
+    FuseQuantizedConcat(),
+]
+
 # Operators that exporters spelled out come first, then arithmetic that goes into weights, while convolutions are
 # still followed by it; activations last, for nothing can be folded behind one.
 DEFAULT_PASSES: list[Pass] = [
+    *_QUANTIZED,
     *_TIDY,
     ReplaceSum(),
     FuseWeightedSum(),
