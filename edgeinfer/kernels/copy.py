@@ -1,4 +1,4 @@
-"""Moving 4-byte elements: strided copies of up to six dimensions, and transposes of matrices."""
+"""Moving elements of four bytes or one: strided copies of up to six dimensions, and transposes of matrices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.kernels.patch import copy_floats
+from edgeinfer.kernels.patch import copy_bytes, copy_floats
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, buffer_i32, claim
+from edgeinfer.simd.pointers import buffer_f32, buffer_i32, buffer_u8, claim
 
 COPY_PARAMS = struct(
     "x y x_start y_start size_0 size_1 size_2 size_3 size_4 size_5"
@@ -20,12 +20,34 @@ TRANSPOSE_PARAMS = struct("x y batch rows columns task_columns column_tasks tile
 
 @kernel_family("x32_copy", COPY_PARAMS)
 def x32_copy(simd: Simd) -> Callable[..., None]:
-    """Copy a box of ``size_0 … size_5`` elements between two strided tensors.
+    """Copy a box of elements of four bytes between two strided tensors."""
+    copy = copy_floats(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def copy_run(worker: Any, p: Any, y_at: Any, x_at: Any, count: Any) -> None:
+        copy(buffer_f32(worker, p.y), y_at, buffer_f32(worker, p.x), x_at, count)
+
+    return _copy(buffer_i32, copy_run)
+
+
+@kernel_family("x8_copy", COPY_PARAMS)
+def x8_copy(simd: Simd) -> Callable[..., None]:
+    """Copy a box of bytes between two strided tensors."""
+    copy = copy_bytes(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def copy_run(worker: Any, p: Any, y_at: Any, x_at: Any, count: Any) -> None:
+        copy(buffer_u8(worker, p.y), y_at, buffer_u8(worker, p.x), x_at, count)
+
+    return _copy(buffer_u8, copy_run)
+
+
+def _copy(buffer: Callable[..., Any], copy_run: Callable[..., None]) -> Callable[..., None]:
+    """Copy a box of ``size_0 … size_5`` elements.
 
     ``x_i`` and ``y_i`` are elements from one index of dimension i to the next, also 0 or negative; a row is the
-    last dimension, a task is ``task_rows`` rows.
+    last dimension, a task is ``task_rows`` rows. ``copy_run(worker, p, y_at, x_at, count)`` copies neighbours.
     """
-    copy = copy_floats(simd)
 
     @njit(error_model="numpy")
     def copy_row(y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, count: Any) -> None:
@@ -33,8 +55,7 @@ def x32_copy(simd: Simd) -> Callable[..., None]:
             y[y_at + i * y_step] = x[x_at + i * x_step]
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_i32(worker, p.x), buffer_i32(worker, p.y)
-        x_floats, y_floats = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        x, y = buffer(worker, p.x), buffer(worker, p.y)
         contiguous = p.x_5 == 1 and p.y_5 == 1
         while True:
             task = claim(worker)
@@ -53,7 +74,7 @@ def x32_copy(simd: Simd) -> Callable[..., None]:
                 x_at = p.x_start + i0 * p.x_0 + i1 * p.x_1 + i2 * p.x_2 + i3 * p.x_3 + i4 * p.x_4
                 y_at = p.y_start + i0 * p.y_0 + i1 * p.y_1 + i2 * p.y_2 + i3 * p.y_3 + i4 * p.y_4
                 if contiguous:
-                    copy(y_floats, y_at, x_floats, x_at, p.size_5)
+                    copy_run(worker, p, y_at, x_at, p.size_5)
                 else:
                     copy_row(y, y_at, p.y_5, x, x_at, p.x_5, p.size_5)
 
@@ -62,6 +83,17 @@ def x32_copy(simd: Simd) -> Callable[..., None]:
 
 @kernel_family("x32_transpose", TRANSPOSE_PARAMS)
 def x32_transpose(simd: Simd) -> Callable[..., None]:
+    """Transpose matrices of elements of four bytes."""
+    return _transpose(buffer_i32)
+
+
+@kernel_family("x8_transpose", TRANSPOSE_PARAMS)
+def x8_transpose(simd: Simd) -> Callable[..., None]:
+    """Transpose matrices of bytes."""
+    return _transpose(buffer_u8)
+
+
+def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
     """Transpose ``batch`` matrices of ``rows`` x ``columns``; a task is a run of columns of one matrix."""
 
     @njit(error_model="numpy")
@@ -77,7 +109,7 @@ def x32_transpose(simd: Simd) -> Callable[..., None]:
                 y[y_at + column * y_pitch + row] = x[x_at + row * x_pitch + column]
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_i32(worker, p.x), buffer_i32(worker, p.y)
+        x, y = buffer(worker, p.x), buffer(worker, p.y)
         while True:
             task = claim(worker)
             if task >= p.tiles:

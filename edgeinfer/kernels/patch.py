@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.registry import Simd
+from edgeinfer.simd.pointers import advance, bytes_as_f32
 
 # Values of the params' field `pad_mode`.
 PAD_CONSTANT, PAD_REFLECT, PAD_EDGE = 0, 1, 2
@@ -49,6 +50,21 @@ def copy_floats(simd: Simd) -> Callable[..., None]:
         if whole < count:
             rest = count - whole
             store_first(y, y_index + whole, load_first(x, x_index + whole, rest), rest)
+
+    return copy
+
+
+@functools.cache
+def copy_bytes(simd: Simd) -> Callable[..., None]:
+    """``copy(y, y_index, x, x_index, count)``: copies bytes that do not overlap, four times ``lanes`` at once."""
+    floats = copy_floats(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def copy(y: Any, y_index: Any, x: Any, x_index: Any, count: Any) -> None:
+        whole = count // 4
+        floats(bytes_as_f32(advance(y, y_index)), 0, bytes_as_f32(advance(x, x_index)), 0, whole)
+        for i in range(4 * whole, count):
+            y[y_index + i] = x[x_index + i]
 
     return copy
 

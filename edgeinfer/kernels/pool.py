@@ -12,10 +12,11 @@ from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, claim
 from edgeinfer.simd.vectors import maximum
 
-POOL_PARAMS = struct(
+POOL_INTEGERS = (
     "x y height width channels out_height out_width kernel_height kernel_width stride_y stride_x dilation_y dilation_x"
     " pad_top pad_left pad_bottom pad_right count_include_pad average tiles"
 )
+POOL_PARAMS = struct(POOL_INTEGERS)
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -32,32 +33,57 @@ def last_tap(position: Any, dilation: Any, size: Any, taps: Any) -> Any:
 
 @kernel_family("f32_pool", POOL_PARAMS)
 def f32_pool(simd: Simd) -> Callable[..., None]:
-    """MaxPool and AveragePool; a tile is one row of output pixels. Taps in the padding are left out."""
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
+    """MaxPool and AveragePool of float32; a tile is one row of output pixels."""
+    lanes, load_vector, store_vector = simd.lanes, simd.load, simd.store
     load_first, store_first = simd.load_first, simd.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def load(x: Any, at: Any, count: Any, p: Any) -> Any:
+        return load_vector(x, at) if count >= lanes else load_first(x, at, count)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, at: Any, value: Any, count: Any, p: Any) -> None:
+        if count >= lanes:
+            store_vector(y, at, value)
+        else:
+            store_first(y, at, value, count)
+
+    return pool_rows(simd, buffer_f32, load, store)
+
+
+def pool_rows(
+    simd: Simd, buffer: Callable[..., Any], load: Callable[..., Any], store: Callable[..., None]
+) -> Callable[..., None]:
+    """The body of a pooling kernel. Taps in the padding are left out.
+
+    Args:
+        simd: the vector operations.
+        buffer: gives the pointer of a buffer reference.
+        load: ``load(x, at, count, p)``: at most ``count`` elements as a float32 vector.
+        store: ``store(y, at, vector, count, p)``: writes at most ``count`` elements.
+    """
+    lanes, splat = simd.lanes, simd.splat
 
     @njit(error_model="numpy")
     def pool_pixel(
         y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any,
-        ky0: Any, ky1: Any, kx0: Any, kx1: Any, average: Any, divisor: Any,
+        ky0: Any, ky1: Any, kx0: Any, kx1: Any, p: Any, divisor: Any,
     ) -> None:  # fmt: skip
+        average = p.average != 0
         for c in range(0, channels, lanes):
             count = channels - c
             value = splat(np.float32(0)) if average else splat(np.float32(-np.inf))
             for ky in range(ky0, ky1):
                 for kx in range(kx0, kx1):
                     at = start + ky * row_pitch + kx * tap_pitch + c
-                    pixel = load(x, at) if count >= lanes else load_first(x, at, count)
+                    pixel = load(x, at, count, p)
                     value = value + pixel if average else maximum(value, pixel)
             if average:
                 value = value / splat(divisor)
-            if count >= lanes:
-                store(y, place + c, value)
-            else:
-                store_first(y, place + c, value, count)
+            store(y, place + c, value, count, p)
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        x, y = buffer(worker, p.x), buffer(worker, p.y)
         channels = p.channels
         row_pitch, tap_pitch = p.dilation_y * p.width * channels, p.dilation_x * channels
         while True:
@@ -80,8 +106,7 @@ def f32_pool(simd: Simd) -> Callable[..., None]:
                 start = ((image * p.height + top) * p.width + left) * channels
                 place = (task * p.out_width + column) * channels
                 pool_pixel(
-                    y, place, x, start, row_pitch, tap_pitch, channels, ky0, ky1, kx0, kx1, p.average != 0,
-                    np.float32(counted),
+                    y, place, x, start, row_pitch, tap_pitch, channels, ky0, ky1, kx0, kx1, p, np.float32(counted),
                 )  # fmt: skip
 
     return body

@@ -14,9 +14,14 @@ def is_conv(node: Node | None) -> bool:
     return node is not None and node.op == "Conv" and node.domain in (ONNX, FUSED)
 
 
+def weight_of(node: Node) -> str:
+    """Name of the weights of a Conv or QConv."""
+    return node.inputs[3] if node.op == "QConv" else node.inputs[1]
+
+
 def fused_conv_attributes(view: GraphView, node: Node) -> dict[str, Any] | str:
-    """The attributes of a two-dimensional Conv as a fused one, or why it cannot become one."""
-    weight = view.graph.types.get(node.inputs[1])
+    """The attributes of a two-dimensional Conv or QConv as a fused one, or why it cannot become one."""
+    weight = view.graph.types.get(weight_of(node))
     if weight is None or weight.rank != 4:
         return "only two-dimensional convolutions are fused"
     attributes = {key: value for key, value in node.attributes.items() if key not in ("auto_pad", "kernel_shape")}

@@ -16,9 +16,11 @@ class FusePadConv(Rule):
 
     Before: ``y = Conv(Pad(x, [0, 0, 1, 1, 0, 0, 1, 1], mode="reflect"), weight)``
     After:  ``y = edgeinfer.Conv(x, weight) {pads=[1, 1, 1, 1], pad_mode="reflect"}``
+
+    So does padding of integers, with their zero point for zero.
     """
 
-    anchors = frozenset({"Conv"})
+    anchors = frozenset({"Conv", "QConv"})
 
     def match(self, view: GraphView, node: Node) -> Patch | str | None:
         """Match a convolution whose input is padded for it alone."""
@@ -43,7 +45,8 @@ class FusePadConv(Rule):
         axes = view.graph.constants.get(pad.input(3)) if pad.input(3) else np.arange(4)
         if pads is None or axes is None:
             return "the padding is computed at run time"
-        if mode == "constant" and pad.input(2) and scalar(view, pad.inputs[2]) != 0.0:
+        zero = scalar(view, node.inputs[2]) if node.op == "QConv" else 0.0
+        if mode == "constant" and (scalar(view, pad.inputs[2]) if pad.input(2) else 0.0) != zero:
             return "the padding is not zero"
         pairs = {int(axis) % 4: (int(pads[i]), int(pads[i + len(axes)])) for i, axis in enumerate(axes)}
         if any(pairs.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
@@ -53,5 +56,5 @@ class FusePadConv(Rule):
             return "negative padding cuts the picture"
         attributes["pads"] = [own[0] + top, own[1] + left, own[2] + bottom, own[3] + right]
         attributes["pad_mode"] = mode
-        fused = Node("Conv", [pad.inputs[0], *node.inputs[1:]], node.outputs, attributes, node.name, FUSED)
+        fused = Node(node.op, [pad.inputs[0], *node.inputs[1:]], node.outputs, attributes, node.name, FUSED)
         return Patch([pad, node], [fused])

@@ -21,7 +21,7 @@ class FuseUpsampleConv(Rule):
     The convolution may pad what was repeated.
     """
 
-    anchors = frozenset({"Conv"})
+    anchors = frozenset({"Conv", "QConv"})
 
     def match(self, view: GraphView, node: Node) -> Patch | str | None:
         """Match a convolution whose input is upsampled for it alone."""
@@ -40,7 +40,7 @@ class FuseUpsampleConv(Rule):
         if isinstance(factors, str):
             return factors
         attributes["upsample"] = factors
-        fused = Node("Conv", [resize.inputs[0], *node.inputs[1:]], node.outputs, attributes, node.name, FUSED)
+        fused = Node(node.op, [resize.inputs[0], *node.inputs[1:]], node.outputs, attributes, node.name, FUSED)
         return Patch([resize, node], [fused])
 
 

@@ -23,18 +23,22 @@ TO_FIRST = (0, 3, 1, 2)
 _SPATIAL = {
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
     "InstanceNormalization", "BatchNormalization", "Resize", "DepthToSpace", "SpaceToDepth", "LRN", "QConv",
+    "QAveragePool", "QGlobalAveragePool",
 }  # fmt: skip
 _UNARY = {
     "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Tan", "Asin",
     "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Erf", "Tanh", "Sigmoid", "Relu", "Softplus", "Softsign",
     "HardSwish", "Mish", "Not", "IsNaN", "IsInf", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "Swish",
-    "ThresholdedRelu", "Shrink", "Gelu", "Clip", "Identity", "Cast", "Dropout",
+    "ThresholdedRelu", "Shrink", "Gelu", "Clip", "Identity", "Cast", "Dropout", "QTable",
 }  # fmt: skip
 _BROADCASTING = {
     "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "PRelu", "And", "Or", "Xor", "Equal", "Less",
     "Greater", "LessOrEqual", "GreaterOrEqual", "Mod", "Where",
 }  # fmt: skip
-_ALONG_AXIS = {"Concat", "Split", "Softmax", "LogSoftmax"}
+# Operators with a scale that may hold for all elements.
+_QUANTIZING = {"QuantizeLinear", "DequantizeLinear"}
+_QUANTIZED_BROADCASTING = {"QAdd", "QMul"}
+_ALONG_AXIS = {"Concat", "QConcat", "Split", "Softmax", "LogSoftmax"}
 _REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
 
 
@@ -169,7 +173,7 @@ class _Relayout:
         pictures = [name for name in node.inputs if name in self.twins and name not in self.old.constants]
         if not pictures or node.domain not in (ONNX, FUSED):
             return False
-        if node.op in _UNARY:
+        if node.op in _UNARY or (node.op in _QUANTIZING and self._per_tensor(node)):
             if node.inputs[0] not in self.twins or any(node.outputs[1:]):
                 return False
             for name in node.inputs[1:]:
@@ -178,13 +182,29 @@ class _Relayout:
             return True
         if node.op in _BROADCASTING:
             return self._broadcasting(node)
-        if node.op in _ALONG_AXIS and node.domain == ONNX:
+        if node.op in _QUANTIZED_BROADCASTING:
+            return self._quantized_broadcasting(node)
+        if node.op in _ALONG_AXIS:
             return self._along_axis(node)
         if node.op in _REDUCTIONS and node.domain == ONNX:
             return self._reduction(node)
         if node.op in ("Slice", "Pad") and node.domain == ONNX:
             return self._axes_input(node)
         return False
+
+    def _per_tensor(self, node: Node) -> bool:
+        """Whether one scale holds for all elements."""
+        scale = self.old.types.get(node.inputs[1])
+        return scale is not None and scale.shape is not None and set(scale.shape) <= {1}
+
+    def _quantized_broadcasting(self, node: Node) -> bool:
+        """Operators of two tensors, each with scale and zero point behind it."""
+        operands = [self._operand(node.inputs[0]), self._operand(node.inputs[3])]
+        if not all(isinstance(operand, str) for operand in operands):
+            return False
+        inputs = [str(operands[0]), *node.inputs[1:3], str(operands[1]), *node.inputs[4:]]
+        self._emit(node, inputs, dict(node.attributes), node.domain)
+        return True
 
     def _broadcasting(self, node: Node) -> bool:
         operands = [self._operand(name) for name in node.inputs]
@@ -214,13 +234,24 @@ class _Relayout:
         return name
 
     def _along_axis(self, node: Node) -> bool:
+        if node.op == "QConcat":
+            return self._quantized_concat(node)
         data = node.inputs if node.op == "Concat" else node.inputs[:1]
         if any(self._rank(name) != 4 for name in data):
             return False
         default = 0 if node.op == "Split" else -1
         axis = TO_LAST.index(node.attributes.get("axis", default) % 4)
         inputs = [self._twin(name) for name in data] + [self._original(name) for name in node.inputs[len(data) :]]
-        self._emit(node, inputs, {**node.attributes, "axis": axis}, ONNX)
+        self._emit(node, inputs, {**node.attributes, "axis": axis}, node.domain)
+        return True
+
+    def _quantized_concat(self, node: Node) -> bool:
+        data = set(node.inputs[2::3])
+        if any(self._rank(name) != 4 for name in data):
+            return False
+        axis = TO_LAST.index(node.attributes["axis"] % 4)
+        inputs = [self._twin(name) if name in data else self._original(name) for name in node.inputs]
+        self._emit(node, inputs, {**node.attributes, "axis": axis}, FUSED)
         return True
 
     def _reduction(self, node: Node) -> bool:

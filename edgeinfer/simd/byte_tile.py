@@ -19,6 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgeinfer.simd.bytes import rounded_bytes
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import (
@@ -35,11 +36,6 @@ from edgeinfer.simd.tile import (
 from edgeinfer.simd.vectors import Vector, splat_value
 
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-
-# Adding and taking away 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, half to even, and leaves
-# that integer in the low bits.
-_ROUNDER = 12582912.0
-_ROUNDER_BITS = 0x4B400000
 
 _MULTIPLY_PAIRS = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
 
@@ -181,7 +177,7 @@ def _float_tile(tile: Tile) -> Any:
 
 def _store_bytes(tile: Tile) -> Any:
     lanes = tile.vector.lanes
-    integers, octet = Vector("i32", lanes), Vector("i8", lanes)
+    octet = Vector("i8", lanes)
 
     @intrinsic
     def store_bytes(
@@ -189,13 +185,9 @@ def _store_bytes(tile: Tile) -> Any:
     ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, y, index, row_stride, rows, columns, zero_point = args
-            shift = builder.sub(builder.trunc(zero_point, _I32), ir.Constant(_I32, _ROUNDER_BITS))
-            shifts = splat_value(builder, integers, shift)
-            rounder = ir.Constant(tile.vector.llvm, [_ROUNDER] * lanes)
-            bytes_of = []
-            for vector in tile_vectors(builder, tile, value):
-                bits = builder.bitcast(builder.fadd(vector, rounder), integers.llvm)
-                bytes_of.append(builder.trunc(builder.add(bits, shifts), octet.llvm))
+            bytes_of = [
+                rounded_bytes(builder, vector, zero_point, lanes) for vector in tile_vectors(builder, tile, value)
+            ]
 
             def place(row: int, j: int) -> Any:
                 at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))

@@ -45,6 +45,16 @@ as_i64 = _address_to_pointer(INT64_POINTER)
 
 
 @intrinsic
+def bytes_as_f32(typing_context: Any, pointer: Any) -> Any:
+    """A pointer to bytes as one to float32, for vector loads and stores."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(FLOAT32_POINTER))
+
+    return FLOAT32_POINTER(UINT8_POINTER), codegen
+
+
+@intrinsic
 def advance(typing_context: Any, pointer: Any, elements: Any) -> Any:
     """The pointer moved by a number of elements."""
 

@@ -9,7 +9,10 @@ from edgeinfer.plan.lowering import (
     instance_norm,
     matmul,
     pool,
+    quantize,
     quantized_conv,
+    quantized_elementwise,
+    quantized_pool,
     reduce,
     resize,
 )
@@ -28,7 +31,10 @@ __all__ = [
     "lowering",
     "matmul",
     "pool",
+    "quantize",
     "quantized_conv",
+    "quantized_elementwise",
+    "quantized_pool",
     "reduce",
     "resize",
 ]

@@ -20,11 +20,15 @@ def element_strides(shape: tuple[int, ...]) -> list[int]:
     return strides
 
 
-def require_words(context: LoweringContext, *names: str) -> None:
-    """Raise NotNative unless the elements of all named tensors take 4 bytes."""
+def copy_family(context: LoweringContext, operation: str, *names: str) -> str:
+    """The family ``x32_…`` or ``x8_…`` for the elements of the named tensors; NotNative for other sizes."""
+    sizes = {context.dtype(name).itemsize for name in names}
     for name in names:
-        if context.dtype(name).itemsize != 4:
-            raise NotNative(f"'{name}' is {context.dtype(name).value}; copies are native for 4-byte elements")
+        if len(sizes) > 1 or context.dtype(name).itemsize not in (1, 4):
+            raise NotNative(
+                f"'{name}' is {context.dtype(name).value}; copies are native for 4-byte and 1-byte elements"
+            )
+    return f"x{8 * sizes.pop()}_{operation}"
 
 
 def emit_copy(
@@ -37,8 +41,12 @@ def emit_copy(
     y_strides: list[int],
     x_start: int = 0,
     y_start: int = 0,
+    words: bool = False,
 ) -> None:
-    """Append a strided copy of a box of ``sizes``; neighbouring dimensions that run on are merged first."""
+    """Append a strided copy of a box of ``sizes``; neighbouring dimensions that run on are merged first.
+
+    With ``words`` sizes and strides count four bytes whatever the dtype is.
+    """
     merged: list[tuple[int, int, int]] = []
     for size, x_stride, y_stride in zip(sizes, x_strides, y_strides, strict=True):
         if size == 1:
@@ -61,7 +69,8 @@ def emit_copy(
     }  # fmt: skip
     for axis, (size, x_stride, y_stride) in enumerate(box):
         values |= {f"size_{axis}": size, f"x_{axis}": x_stride, f"y_{axis}": y_stride}
-    context.step(context.kernels.only("x32_copy"), node, values, (y,))
+    family = "x32_copy" if words else copy_family(context, "copy", x, y)
+    context.step(context.kernels.only(family), node, values, (y,))
 
 
 @lowering("Identity")
@@ -71,14 +80,13 @@ def lower_identity(node: Node, context: LoweringContext) -> None:
     size = math.prod(context.shape(x)) * context.dtype(x).itemsize
     if size % 4:
         raise NotNative(f"{size} bytes are no whole number of 4-byte words")
-    emit_copy(node, context, x, y, [size // 4], [1], [1])
+    emit_copy(node, context, x, y, [size // 4], [1], [1], words=True)
 
 
 @lowering("Transpose")
 def lower_transpose(node: Node, context: LoweringContext) -> None:
     """Swaps of two neighbouring groups of axes are matrix transposes; all others strided copies."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     shape = context.shape(x)
     perm = list(node.attributes.get("perm") or range(len(shape))[::-1])
     moving = [axis for axis in perm if shape[axis] != 1]
@@ -112,14 +120,13 @@ def _emit_matrix_transpose(
         "x": x, "y": y, "batch": batch, "rows": rows, "columns": columns,
         "task_columns": task_columns, "column_tasks": column_tasks, "tiles": batch * column_tasks,
     }  # fmt: skip
-    context.step(context.kernels.only("x32_transpose"), node, values, (y,))
+    context.step(context.kernels.only(copy_family(context, "transpose", x, y)), node, values, (y,))
 
 
 @lowering("Slice")
 def lower_slice(node: Node, context: LoweringContext) -> None:
     """A slice with known starts and steps is a copy with scaled strides."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     shape, y_shape = context.shape(x), context.shape(y)
     parameters = [context.constant(name) if name else None for name in node.inputs[1:]]
     if any(name and array is None for name, array in zip(node.inputs[1:], parameters, strict=True)):
@@ -143,7 +150,6 @@ def lower_slice(node: Node, context: LoweringContext) -> None:
 def lower_concat(node: Node, context: LoweringContext) -> None:
     """Each input is copied to its place."""
     y = node.outputs[0]
-    require_words(context, *node.inputs)
     y_strides = element_strides(context.shape(y))
     axis = node.attributes["axis"] % len(y_strides)
     offset = 0
@@ -157,7 +163,6 @@ def lower_concat(node: Node, context: LoweringContext) -> None:
 def lower_split(node: Node, context: LoweringContext) -> None:
     """Each output is copied from its place."""
     x = node.inputs[0]
-    require_words(context, x)
     strides = element_strides(context.shape(x))
     axis = node.attributes.get("axis", 0) % len(strides)
     offset = 0
@@ -173,7 +178,6 @@ def lower_split(node: Node, context: LoweringContext) -> None:
 def lower_expand(node: Node, context: LoweringContext) -> None:
     """Broadcast dimensions are read with stride 0."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     y_shape = context.shape(y)
     shape = (1,) * (len(y_shape) - len(context.shape(x))) + context.shape(x)
     strides = [0 if size == 1 else stride for size, stride in zip(shape, element_strides(shape), strict=True)]
@@ -184,7 +188,6 @@ def lower_expand(node: Node, context: LoweringContext) -> None:
 def lower_depth_space(node: Node, context: LoweringContext) -> None:
     """Blocks of pixels and groups of channels change places: one six-dimensional transpose."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last pixel shuffles have kernels")
     block = node.attributes["blocksize"]

@@ -26,13 +26,9 @@ _UNARY = [name for name in UNARY_CODES if name not in ("Silu", "Clip")]
 def _emit_unary(node: Node, context: LoweringContext, operator: str, parameters: list[float]) -> None:
     x, y = node.inputs[0], node.outputs[0]
     context.require_dtype(DType.FLOAT32, x)
-    count = math.prod(context.shape(x))
-    share = math.ceil(count / (TASKS_PER_THREAD * context.threads))
-    # Tasks are whole numbers of any level's vectors, so that only the last one has a ragged end.
-    task_count = max(TASK_ELEMENTS, math.ceil(share / 64) * 64)
     parameters = [*parameters, 0.0, 0.0]
     values: dict[str, int | float | str] = {
-        "x": x, "y": y, "count": count, "task_count": task_count, "tiles": math.ceil(count / task_count),
+        "x": x, "y": y, **element_tasks(context, math.prod(context.shape(x))),
         "operator": UNARY_CODES[operator], "parameter_0": parameters[0], "parameter_1": parameters[1],
     }  # fmt: skip
     context.step(context.kernels.only("f32_unary"), node, values, (y,), in_place=((x, y),))
@@ -89,13 +85,15 @@ def _strides(dims: list[tuple[int, list[bool]]], operand: int) -> list[int]:
     return strides[::-1]
 
 
-def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b: str, y: str) -> None:
-    context.require_dtype(DType.FLOAT32, a, b)
+def broadcast_fields(context: LoweringContext, a: str, b: str, y: str) -> dict[str, int | float | str]:
+    """Params fields that lead a kernel through two operands that broadcast to y.
+
+    Raises:
+        NotNative: if that takes more dimensions than kernels have.
+    """
     dims = _collapse([context.shape(a), context.shape(b)], context.shape(y))
     if len(dims) > OUTER_DIMS + 1:
         raise NotNative(f"broadcasting over {len(dims)} dimensions; kernels take {OUTER_DIMS + 1}")
-    if 0 in context.shape(y):
-        return
     a_strides, b_strides = _strides(dims, 0), _strides(dims, 1)
     inner = dims[-1][0]
     outer = [size for size, _ in dims[:-1]]
@@ -105,11 +103,10 @@ def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b:
     inner_tasks = math.ceil(inner / task_inner)
     task_rows = max(1, TASK_ELEMENTS // inner) if inner_tasks == 1 else 1
     values: dict[str, int | float | str] = {
-        "a": a, "b": b, "y": y, "operator": BINARY_CODES[operator], "inner": inner, "task_inner": task_inner,
+        "a": a, "b": b, "y": y, "inner": inner, "task_inner": task_inner,
         "inner_tasks": inner_tasks, "rows": rows, "task_rows": task_rows,
         "tiles": math.ceil(rows / task_rows) * inner_tasks,
         "a_inner": a_strides[-1], "b_inner": b_strides[-1],
-        **activation_fields(node),
     }  # fmt: skip
     missing = OUTER_DIMS - len(outer)
     for axis in range(OUTER_DIMS):
@@ -118,9 +115,28 @@ def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b:
         values[f"size_{axis}"] = outer[index] if inside else 1
         values[f"a_{axis}"] = a_strides[index] if inside else 0
         values[f"b_{axis}"] = b_strides[index] if inside else 0
-    whole = context.shape(y)
-    in_place = tuple((name, y) for name in (a, b) if context.shape(name) == whole)
+    return values
+
+
+def operands_in_place(context: LoweringContext, a: str, b: str, y: str) -> tuple[tuple[str, str], ...]:
+    """The pairs (operand, y) that may share memory."""
+    return tuple((name, y) for name in (a, b) if context.shape(name) == context.shape(y))
+
+
+def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b: str, y: str) -> None:
+    context.require_dtype(DType.FLOAT32, a, b)
+    if 0 in context.shape(y):
+        return
+    values = {**broadcast_fields(context, a, b, y), "operator": BINARY_CODES[operator], **activation_fields(node)}
+    in_place = operands_in_place(context, a, b, y)
     context.step(context.kernels.only("f32_binary"), node, values, (y,), in_place=in_place)
+
+
+def element_tasks(context: LoweringContext, count: int) -> dict[str, int | float | str]:
+    """Params fields that cut a run of elements into tasks of whole vectors of any level, but for the last."""
+    share = math.ceil(count / (TASKS_PER_THREAD * context.threads))
+    task_count = max(TASK_ELEMENTS, math.ceil(share / 64) * 64)
+    return {"count": count, "task_count": task_count, "tiles": math.ceil(count / task_count)}
 
 
 @lowering("Add", "Sub", "Mul", "Div", "PRelu")

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
-from edgeinfer.plan.lowering.copy import element_strides, require_words
+from edgeinfer.plan.lowering.copy import copy_family, element_strides
 
 AXES = 5
 TASK_ELEMENTS = 4096
@@ -22,7 +22,7 @@ def emit_index(
     Args:
         node: the node that it stands for.
         context: the plan under construction.
-        x: source tensor, 4-byte elements.
+        x: source tensor, elements of four bytes or one.
         y: result.
         tables: for each axis of x the source index of every output index, -1 for ``value``; None keeps the axis.
         value: fills places where a table says -1.
@@ -52,21 +52,21 @@ def emit_index(
         values[f"table_{index}"] = context.new_constant(f"{node.name}.table", table.astype(np.int32))
         values[f"size_{index}"] = len(table)
         values[f"x_{index}"] = stride
-    context.step(context.kernels.only("f32_index"), node, values, (y,))
+    family = {"x32_index": "f32_index"}.get(name := copy_family(context, "index", x, y), name)
+    context.step(context.kernels.only(family), node, values, (y,))
 
 
 @lowering("Pad")
 def lower_pad(node: Node, context: LoweringContext) -> None:
     """Lower Pad with known pads: each axis is a table of source indices."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     shape = context.shape(x)
     pads = context.constant(node.inputs[1])
     axes = context.constant(node.input(3)) if node.input(3) else np.arange(len(shape))
     fill = context.constant(node.input(2)) if node.input(2) else np.zeros(1, np.float32)
     if pads is None or axes is None or fill is None:
         raise NotNative("pads, axes or value are computed at run time")
-    if fill.dtype != np.float32 and fill.ravel()[0] != 0:
+    if context.dtype(x).itemsize == 4 and fill.dtype != np.float32 and fill.ravel()[0] != 0:
         raise NotNative("padding integers with a value")
     mode = node.attributes.get("mode", "constant")
     tables: list[np.ndarray | None] = [None] * len(shape)
@@ -74,7 +74,9 @@ def lower_pad(node: Node, context: LoweringContext) -> None:
         before, after = int(pads[index]), int(pads[index + len(axes)])
         if before or after:
             tables[axis] = _pad_table(shape[axis], before, after, mode)
-    emit_index(node, context, x, y, tables, float(fill.ravel()[0]))
+    # Bytes are unsigned for the kernel.
+    value = float(fill.ravel()[0])
+    emit_index(node, context, x, y, tables, value % 256 if context.dtype(x).itemsize == 1 else value)
 
 
 def _pad_table(size: int, before: int, after: int, mode: str) -> np.ndarray:
@@ -90,7 +92,6 @@ def _pad_table(size: int, before: int, after: int, mode: str) -> np.ndarray:
 def lower_tile(node: Node, context: LoweringContext) -> None:
     """Lower Tile with known repeats."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     repeats = context.constant(node.inputs[1])
     if repeats is None:
         raise NotNative("the repeats are computed at run time")
@@ -105,7 +106,6 @@ def lower_tile(node: Node, context: LoweringContext) -> None:
 def lower_gather(node: Node, context: LoweringContext) -> None:
     """Lower Gather along an axis with known indices."""
     x, y = node.inputs[0], node.outputs[0]
-    require_words(context, x)
     indices = context.constant(node.inputs[1])
     if indices is None:
         raise NotNative("the indices are computed at run time")

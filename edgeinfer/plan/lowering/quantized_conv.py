@@ -20,9 +20,9 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.lowering.units import as_units, units_of
 
-BYTES = (DType.UINT8, DType.INT8)
 QUAD = 4
 TASK_PIXELS = 4096
 
@@ -62,37 +62,24 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
         raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
     signed = context.dtype(x) is DType.INT8
-    integers = _constant(node, context, 3).astype(np.int32)
+    integers = constant_input(node, context, 3).astype(np.int32)
     per_channel = [1] * integers.ndim
     per_channel[out_axis] = -1
-    w_zero_point = _constant(node, context, 5)
+    w_zero_point = constant_input(node, context, 5)
     integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
     if integers.min(initial=0) < -128 or integers.max(initial=0) > 127:
         raise NotNative("the weights less their zero point do not fit into 8 bits")
     quantized = bool(node.input(6))
     if quantized and context.dtype(node.outputs[0]) not in BYTES:
         raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
-    bias = _constant(node, context, 8) if node.input(8) else np.zeros(1, np.int32)
+    bias = constant_input(node, context, 8) if node.input(8) else np.zeros(1, np.int32)
+    x_zero_point = int(scalar_input(node, context, 2)) + (128 if signed else 0)
     return Quantization(
-        np.float32(_scalar(node, context, 1)), int(_scalar(node, context, 2)) + (128 if signed else 0), signed,
-        integers.astype(np.int8), np.broadcast_to(_constant(node, context, 4).reshape(-1), out_channels),
-        np.float32(_scalar(node, context, 6)) if quantized else None,
-        int(_scalar(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
+        np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
+        integers.astype(np.int8), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
+        np.float32(scalar_input(node, context, 6)) if quantized else None,
+        int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
     )  # fmt: skip
-
-
-def _constant(node: Node, context: LoweringContext, index: int) -> np.ndarray:
-    array = context.constant(node.input(index))
-    if array is None:
-        raise NotNative(f"input {index} '{node.input(index)}' is computed at run time")
-    return array
-
-
-def _scalar(node: Node, context: LoweringContext, index: int) -> float:
-    array = _constant(node, context, index)
-    if array.size != 1:
-        raise NotNative(f"input {index} '{node.input(index)}' has {array.size} values, one fits")
-    return array.reshape(-1)[0]
 
 
 def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization) -> dict[str, int | float]:

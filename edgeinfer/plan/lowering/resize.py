@@ -7,6 +7,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.ops.resize import axis_table, sampling_of
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.index import emit_index
 
 # A table of this many taps and more means heavy downscaling with antialiasing.
 MAX_TAPS = 64
@@ -22,7 +23,9 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         raise NotNative("cropping while resizing")
     if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise NotNative("sizes that keep the aspect ratio")
-    context.require_dtype(DType.FLOAT32, x)
+    whole = context.dtype(x).itemsize == 1 and attributes.get("mode", "nearest") == "nearest"
+    if not whole:
+        context.require_dtype(DType.FLOAT32, x)
     batch, height, width, channels = context.shape(x)
     out_batch, out_height, out_width, out_channels = context.shape(y)
     if (batch, channels) != (out_batch, out_channels):
@@ -31,6 +34,7 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
     scales = context.constant(node.input(2)) if node.input(2) else None
     sampling = sampling_of(attributes)
     tensors: dict[str, int | float | str] = {}
+    picks: list[np.ndarray | None] = [None] * 4
     for name, axis, size, out in (("row", 2, height, out_height), ("column", 3, width, out_width)):
         scale = out / size
         if scales is not None and scales.size and axis in axes:
@@ -38,11 +42,15 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         table = axis_table(size, out, scale, sampling)
         if table.weights.shape[1] > MAX_TAPS:
             raise NotNative(f"{table.weights.shape[1]} source pixels for one")
+        picks[axis - 1] = table.indices[:, 0]
         tensors[f"{name}_indices"] = context.new_constant(f"{node.name}.{name}_indices", table.indices.astype(np.int32))
         tensors[f"{name}_weights"] = context.new_constant(
             f"{node.name}.{name}_weights", table.weights.astype(np.float32)
         )
         tensors[f"{name}_taps"] = table.weights.shape[1]
+    if whole:
+        emit_index(node, context, x, y, picks)
+        return
     values = {
         "x": x, "y": y, **tensors, "height": height, "width": width, "channels": channels,
         "out_height": out_height, "out_width": out_width, "tiles": batch * out_height,

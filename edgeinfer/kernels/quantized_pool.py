@@ -1,0 +1,79 @@
+"""Pooling of 8-bit pictures, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from edgeinfer.kernels.pool import POOL_INTEGERS, pool_rows
+from edgeinfer.kernels.registry import Simd, kernel_family, struct
+from edgeinfer.simd.bytes import byte_vectors
+from edgeinfer.simd.pointers import buffer_u8, claim
+from edgeinfer.simd.vectors import clamp
+
+# flip, zero points and bounds as in QUANTIZE_PARAMS; ratio: x_scale / y_scale
+QUANTIZED_POOL_PARAMS = struct(f"{POOL_INTEGERS} flip x_zero_point y_zero_point", "x_scale y_scale low high")
+GLOBAL_POOL_PARAMS = struct("x y pixels channels flip x_zero_point y_zero_point tiles", "factor low high")
+
+
+@kernel_family("qu8_pool", QUANTIZED_POOL_PARAMS)
+def qu8_pool(simd: Simd) -> Callable[..., None]:
+    """MaxPool of bytes and AveragePool of the numbers that they stand for; a tile is one row of output pixels."""
+    lanes, splat = simd.lanes, simd.splat
+    octets = byte_vectors(simd)
+    load_bytes, load_first, store_bytes, store_first = octets.load, octets.load_first, octets.store, octets.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def load(x: Any, at: Any, count: Any, p: Any) -> Any:
+        value = load_bytes(x, at, p.flip) if count >= lanes else load_first(x, at, count, p.flip)
+        if p.average != 0:
+            value = (value - splat(np.float32(p.x_zero_point))) * splat(np.float32(p.x_scale))
+        return value
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, at: Any, value: Any, count: Any, p: Any) -> None:
+        if p.average != 0:
+            value = clamp(value / splat(np.float32(p.y_scale)), splat(np.float32(p.low)), splat(np.float32(p.high)))
+        if count >= lanes:
+            store_bytes(y, at, value, p.y_zero_point)
+        else:
+            store_first(y, at, value, count, p.y_zero_point)
+
+    return pool_rows(simd, buffer_u8, load, store)
+
+
+@kernel_family("qu8_global_average_pool", GLOBAL_POOL_PARAMS)
+def qu8_global_average_pool(simd: Simd) -> Callable[..., None]:
+    """``y = round((sum(x) - pixels * x_zero_point) * factor) + y_zero_point``; a tile is one image's vector."""
+    lanes, splat = simd.lanes, simd.splat
+    octets = byte_vectors(simd)
+    load, load_first, store, store_first = octets.load, octets.load_first, octets.store, octets.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(x: Any, at: Any, count: Any, flip: Any) -> Any:
+        return load(x, at, flip) if count >= lanes else load_first(x, at, count, flip)
+
+    def body(p: Any, worker: Any) -> None:
+        x, y, channels = buffer_u8(worker, p.x), buffer_u8(worker, p.y), p.channels
+        vectors = (channels + lanes - 1) // lanes
+        low, high, factor = splat(np.float32(p.low)), splat(np.float32(p.high)), splat(np.float32(p.factor))
+        while True:
+            task = claim(worker)
+            if task >= p.tiles:
+                break
+            c = task % vectors * lanes
+            image = task // vectors
+            count = channels - c
+            total = splat(np.float32(0))
+            for pixel in range(p.pixels):
+                total = total + read(x, (image * p.pixels + pixel) * channels + c, count, p.flip)
+            value = clamp((total - splat(np.float32(p.pixels * p.x_zero_point))) * factor, low, high)
+            if count >= lanes:
+                store(y, image * channels + c, value, p.y_zero_point)
+            else:
+                store_first(y, image * channels + c, value, count, p.y_zero_point)
+
+    return body

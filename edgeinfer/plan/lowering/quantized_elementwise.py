@@ -1,0 +1,45 @@
+"""Element-wise operators of 8-bit tensors, and concatenation of tensors with scales of their own."""
+
+from __future__ import annotations
+
+import math
+
+from edgeinfer.activation_codes import BINARY_CODES
+from edgeinfer.graph import FUSED, Node
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.conv_geometry import activation_fields
+from edgeinfer.plan.lowering.elementwise import broadcast_fields, element_tasks, operands_in_place
+from edgeinfer.plan.lowering.quantization import byte_scale, constant_input, require_bytes
+
+
+@lowering("QAdd", "QMul", domain=FUSED)
+def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
+    """Sums and products."""
+    a, b, y = node.inputs[0], node.inputs[3], node.outputs[0]
+    left, right, result = (
+        byte_scale(node, context, 1, a), byte_scale(node, context, 4, b), byte_scale(node, context, 6, y),
+    )  # fmt: skip
+    fields = activation_fields(node)
+    if fields["activation"]:
+        raise NotNative(f"there is no kernel with {node.attributes['activation']}")
+    values: dict[str, int | float | str] = {
+        **broadcast_fields(context, a, b, y), "operator": BINARY_CODES[node.op[1:]],
+        "a_flip": left.flip, "b_flip": right.flip, "a_zero_point": left.unsigned_zero_point,
+        "b_zero_point": right.unsigned_zero_point, "y_zero_point": result.zero_point,
+        "a_scale": left.scale, "b_scale": right.scale, "y_scale": result.scale, **result.bounds,
+        "least": fields["low"], "most": fields["high"],
+    }  # fmt: skip
+    in_place = operands_in_place(context, a, b, y)
+    context.step(context.kernels.only("qu8_binary"), node, values, (y,), in_place=in_place)
+
+
+@lowering("QTable", domain=FUSED)
+def lower_quantized_table(node: Node, context: LoweringContext) -> None:
+    """A function of one byte."""
+    x, table, y = *node.inputs, node.outputs[0]
+    require_bytes(context, x, y)
+    constant_input(node, context, 1)
+    values: dict[str, int | float | str] = {
+        "x": x, "table": table, "y": y, **element_tasks(context, math.prod(context.shape(x))),
+    }  # fmt: skip
+    context.step(context.kernels.only("x8_table"), node, values, (y,), in_place=((x, y),))

@@ -1,0 +1,129 @@
+"""Vectors of bytes, computed on as float32: every byte is exact there, and so are sums of up to 65,000 of them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from edgeinfer.simd.pointers import UINT8_POINTER
+from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_store
+from edgeinfer.simd.vectors import Vector, splat_value
+
+_I8, _I32 = ir.IntType(8), ir.IntType(32)
+
+# Adding and taking away 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, half to even, and leaves
+# that integer in the low bits.
+ROUNDER = 12582912.0
+ROUNDER_BITS = 0x4B400000
+
+
+class ByteVectors:
+    """Loads and stores of ``lanes`` bytes as a float32 vector, to be captured by kernel functions.
+
+    Attributes:
+        load: ``load(x, index, flip)``: bytes xor the low byte of ``flip``, taken as unsigned; a ``flip`` of 128 maps
+            signed bytes to unsigned ones that are 128 larger.
+        load_first: ``load_first(x, index, count, flip)``: only ``count`` bytes are read, the other lanes are ``flip``.
+        store: ``store(y, index, vector, zero_point)``: floats of magnitude below 2**22 rounded half to even, plus an
+            integer; the low byte is written.
+        store_first: ``store_first(y, index, vector, count, zero_point)``: only ``count`` bytes are written.
+    """
+
+    def __init__(self, simd: Simd) -> None:
+        self.load = _load(simd)
+        self.load_first = _load_first(simd)
+        self.store = _store(simd)
+        self.store_first = _store_first(simd)
+
+
+@functools.cache
+def byte_vectors(simd: Simd) -> ByteVectors:
+    """The one ByteVectors of a level."""
+    return ByteVectors(simd)
+
+
+def _as_floats(builder: Any, simd: Simd, octets: Any, flip: Any) -> Any:
+    flips = splat_value(builder, Vector("i8", simd.lanes), builder.trunc(flip, _I8))
+    integers = builder.zext(builder.xor(octets, flips), simd.integers.llvm)
+    return builder.sitofp(integers, simd.vector.llvm)
+
+
+def rounded_bytes(builder: Any, vector: Any, zero_point: Any, lanes: int) -> Any:
+    """LLVM value: ``<lanes x i8>`` of a float vector rounded half to even, plus an int64; wraps around."""
+    integers, octets = Vector("i32", lanes), Vector("i8", lanes)
+    shift = builder.sub(builder.trunc(zero_point, _I32), ir.Constant(_I32, ROUNDER_BITS))
+    rounder = ir.Constant(Vector("f32", lanes).llvm, [ROUNDER] * lanes)
+    bits = builder.bitcast(builder.fadd(vector, rounder), integers.llvm)
+    return builder.trunc(builder.add(bits, splat_value(builder, integers, shift)), octets.llvm)
+
+
+def _load(simd: Simd) -> Any:
+    octets = Vector("i8", simd.lanes)
+
+    @intrinsic
+    def load(typing_context: Any, x: Any, index: Any, flip: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(element_pointer(builder, args[0], args[1], octets), align=1)
+            return _as_floats(builder, simd, value, args[2])
+
+        return simd.vector(UINT8_POINTER, types.int64, types.int64), codegen
+
+    return load
+
+
+def _load_first(simd: Simd) -> Any:
+    octets, lanes = Vector("i8", simd.lanes), simd.lanes
+
+    @intrinsic
+    def load_first(typing_context: Any, x: Any, index: Any, count: Any, flip: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            mask = first_lanes(builder, lanes, args[2])
+            arguments = [octets.llvm.as_pointer(), _I32, mask.type, octets.llvm]
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(octets.llvm, arguments), f"llvm.masked.load.v{lanes}i8.p0"
+            )
+            pointer = element_pointer(builder, args[0], args[1], octets)
+            none = ir.Constant(octets.llvm, None)
+            return _as_floats(
+                builder, simd, builder.call(function, [pointer, ir.Constant(_I32, 1), mask, none]), args[3]
+            )
+
+        return simd.vector(UINT8_POINTER, types.int64, types.int64, types.int64), codegen
+
+    return load_first
+
+
+def _store(simd: Simd) -> Any:
+    octets, lanes = Vector("i8", simd.lanes), simd.lanes
+
+    @intrinsic
+    def store(typing_context: Any, y: Any, index: Any, vector: Any, zero_point: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = rounded_bytes(builder, args[2], args[3], lanes)
+            builder.store(value, element_pointer(builder, args[0], args[1], octets), align=1)
+            return context.get_dummy_value()
+
+        return types.void(UINT8_POINTER, types.int64, simd.vector, types.int64), codegen
+
+    return store
+
+
+def _store_first(simd: Simd) -> Any:
+    octets, lanes = Vector("i8", simd.lanes), simd.lanes
+
+    @intrinsic
+    def store_first(typing_context: Any, y: Any, index: Any, vector: Any, count: Any, zero_point: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = rounded_bytes(builder, args[2], args[4], lanes)
+            mask = first_lanes(builder, lanes, args[3])
+            masked_store(builder, octets, value, element_pointer(builder, args[0], args[1], octets), mask)
+            return context.get_dummy_value()
+
+        return types.void(UINT8_POINTER, types.int64, simd.vector, types.int64, types.int64), codegen
+
+    return store_first
