@@ -9,6 +9,7 @@ that is a pixel of zeros in scratch memory (an indirection buffer: Dukhan, "The 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.epilogue import pixel_activation
-from edgeinfer.kernels.patch import fill_floats, source_index
+from edgeinfer.kernels.patch import fill_floats, source_index, zero_border
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
@@ -24,45 +25,51 @@ from edgeinfer.simd.tile import TileOps
 TILES = {"avx512": [(8, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(4, 1)]}
 
 
-@kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES)
-def f32_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Depthwise convolution with 3x3 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
-    return _depthwise(simd, tile_rows, vectors, 3)
+@dataclass(frozen=True)
+class DepthwiseArithmetic:
+    """What a number format brings along: compiled functions.
 
-
-@kernel_family("f32_dwconv5x5", CONV_PARAMS, TILES)
-def f32_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Depthwise convolution with 5x5 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
-    return _depthwise(simd, tile_rows, vectors, 5)
-
-
-@kernel_family("f32_dwconv", CONV_PARAMS, TILES)
-def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Depthwise convolution with any kernel, stride, dilation and padding, at least ``lanes`` channels.
-
-    ``channels`` counts all channels here. The last vector of channels overlaps the one before where the
-    channels are no multiple of the lanes.
+    Attributes:
+        element_bytes: size of an element of x.
+        buffer: gives the pointer to x of a buffer reference.
+        border_of: see ``edgeinfer.kernels.patch.patch_reader``.
+        buffers: ``buffers(p, worker)``: a tuple with what the others need.
+        finish: ``finish(tile, buffers, p, channel, place, rows, columns)``: writes the outputs of a float32 tile.
+        finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``: is called after a block of pixels.
     """
-    return _depthwise(simd, tile_rows, vectors, 0)
+
+    element_bytes: int
+    buffer: Callable[..., Any]
+    border_of: Callable[[Simd], Callable[[Any], Any]]
+    buffers: Callable[..., Any]
+    finish: Callable[..., None]
+    finish_task: Callable[..., None]
 
 
-def _depthwise(simd: Simd, tile_rows: int, vectors: int, kernel_size: int) -> Callable[..., None]:
+def depthwise_conv(
+    simd: Simd, tile_rows: int, kernel_size: int, arithmetic: DepthwiseArithmetic
+) -> Callable[..., None]:
     """The kernel's body; ``kernel_size`` is 0 where kernel, stride and dilation are to be read from the params.
 
-    With a fixed kernel size the dilation is 1 and ``stride_x`` is 1 or 2.
+    With a fixed kernel size the dilation is 1 and ``stride_x`` is 1 or 2. ``channels`` counts all channels here, at
+    least ``lanes``. The last vector of channels overlaps the one before where they are no multiple of the lanes.
     """
-    ops = TileOps(simd, tile_rows, vectors)
-    splat_row, load_tile, add, clamp, store_tile = ops.splat_row, ops.load, ops.add, ops.clamp, ops.store
-    lanes, splat, fill = simd.lanes, simd.splat, fill_floats(simd)
-    activate_pixels = pixel_activation(simd)
-    one_tap = ops.filter_row(1, 0)
-    row_by_1, row_by_2 = ops.filter_row(kernel_size or 1, 1), ops.filter_row(kernel_size or 1, 2)
+    ops = TileOps(simd, tile_rows, 1)
+    splat_row, lanes, fill, border = ops.splat_row, simd.lanes, fill_floats(simd), arithmetic.border_of(simd)
+    element_bytes, buffer, buffers_of = arithmetic.element_bytes, arithmetic.buffer, arithmetic.buffers
+    finish, finish_task = arithmetic.finish, arithmetic.finish_task
+    octets = element_bytes == 1
+    one_tap, row_by_1, row_by_2 = (
+        ops.filter_row(1, 0, octets),
+        ops.filter_row(kernel_size or 1, 1, octets),
+        ops.filter_row(kernel_size or 1, 2, octets),
+    )
 
     @njit(forceinline=True, error_model="numpy")
     def note_pixels(
         offsets: Any, p: Any, image: Any, zero_pixel: Any, top: Any, rows: Any, columns: Any, used_columns: Any
     ) -> None:
-        """Offsets of pixels from x, row by row; columns beyond the used ones repeat the last."""
+        """Offsets of pixels from x in elements, row by row; columns beyond the used ones repeat the last."""
         for row in range(rows):
             source_row = source_index(top + row, p.height, p.pad_mode)
             for column in range(columns):
@@ -90,19 +97,15 @@ def _depthwise(simd: Simd, tile_rows: int, vectors: int, kernel_size: int) -> Ca
         return tile
 
     def body(p: Any, worker: Any) -> None:
-        x, w, bias, y = (
-            buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias), buffer_f32(worker, p.y),
-        )  # fmt: skip
-        has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
-        low, high = np.float32(p.low), np.float32(p.high)
+        x, w, bias = buffer(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias)
+        buffers = buffers_of(p, worker)
         channels = p.channels
         tiled_columns = (p.out_width + tile_rows - 1) // tile_rows * tile_rows
         reach = (p.kernel_width - 1) * p.dilation_x + 1
         columns, used_columns = (tiled_columns - 1) * p.stride_x + reach, (p.out_width - 1) * p.stride_x + reach
-        fill(scratch_f32(worker), 0, splat(np.float32(0)), channels)
-        zero_pixel = (worker.scratch - buffer_address(worker, p.x)) // 4
-        offsets = as_i64(worker.scratch + (channels + 15) // 16 * 64)
+        fill(scratch_f32(worker), 0, border(p), (channels * element_bytes + 3) // 4)
+        zero_pixel = (worker.scratch - buffer_address(worker, p.x)) // element_bytes
+        offsets = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -121,10 +124,49 @@ def _depthwise(simd: Simd, tile_rows: int, vectors: int, kernel_size: int) -> Ca
                     for c in range(0, channels, lanes):
                         channel = min(c, channels - lanes)
                         tile = all_taps(splat_row(bias, channel), x, offsets, first, columns, channel, w, p)
-                        if has_residual:
-                            tile = add(tile, load_tile(residual, place + channel, p.y_pixel, count, lanes))
-                        store_tile(clamp(tile, low, high), y, place + channel, p.y_pixel, count, lanes)
-            if p.activation != 0:
-                activate_pixels(y, y_start, p, task_rows, p.out_width, channels)
+                        finish(tile, buffers, p, channel, place + channel, count, lanes)
+            finish_task(buffers, p, y_start, task_rows, p.out_width, channels)
 
     return body
+
+
+@kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES)
+def f32_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with 3x3 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
+    return depthwise_conv(simd, tile_rows, 3, _float_arithmetic(simd, tile_rows))
+
+
+@kernel_family("f32_dwconv5x5", CONV_PARAMS, TILES)
+def f32_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with 5x5 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
+    return depthwise_conv(simd, tile_rows, 5, _float_arithmetic(simd, tile_rows))
+
+
+@kernel_family("f32_dwconv", CONV_PARAMS, TILES)
+def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with any kernel, stride, dilation and padding, at least ``lanes`` channels."""
+    return depthwise_conv(simd, tile_rows, 0, _float_arithmetic(simd, tile_rows))
+
+
+def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
+    ops, activate_pixels = TileOps(simd, tile_rows, 1), pixel_activation(simd)
+    load_tile, add, clamp, store_tile = ops.load, ops.add, ops.clamp, ops.store
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        y = buffer_f32(worker, p.y)
+        return y, buffer_f32(worker, p.residual) if p.residual >= 0 else y
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish(tile: Any, buffers: Any, p: Any, channel: Any, place: Any, rows: Any, columns: Any) -> None:
+        y, residual = buffers
+        if p.residual >= 0:
+            tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
+        store_tile(clamp(tile, np.float32(p.low), np.float32(p.high)), y, place, p.y_pixel, rows, columns)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
+        if p.activation != 0:
+            activate_pixels(buffers[0], start, p, rows, columns, channels)
+
+    return DepthwiseArithmetic(4, buffer_f32, zero_border, buffers, finish, finish_task)

@@ -16,21 +16,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.activation import activate
-from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS, ConvArithmetic, direct_conv
-from edgeinfer.kernels.epilogue import pixel_activation
+from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.registry import Simd, kernel_family, struct
+from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
+from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
-from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, scratch_f32
+from edgeinfer.simd.pointers import buffer_f32
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import bits_to_f32
-
-QUANTIZED_CONV_PARAMS = struct(
-    # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place
-    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch",
-    CONV_FLOATS + " y_scale",
-)
 
 TILES = {
     "vnni": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)],
@@ -69,41 +62,16 @@ def inner_quads(ops: ByteTileOps) -> Callable[..., Any]:
     return accumulate
 
 
-def activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:
-    """``run(tile, memory, p)``: the activation of a float tile and the division by ``y_scale``, through memory."""
-    apply, splat, lanes = activate(simd), simd.splat, simd.lanes
-    load, store, load_tile, store_tile, rows, columns = (
-        simd.load,
-        simd.store,
-        ops.load,
-        ops.store,
-        ops.rows,
-        ops.columns,
-    )
-
-    @njit(error_model="numpy")
-    def run(tile: Any, memory: Any, code: Any, first: Any, second: Any, scale: Any) -> Any:
-        store_tile(tile, memory, 0, columns, rows, columns)
-        for at in range(0, rows * columns, lanes):
-            store(memory, at, apply(load(memory, at), code, first, second) / splat(scale))
-        return load_tile(memory, 0, columns, rows, columns)
-
-    return run
-
-
 @kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
-    splat_row, scaled, store_bytes = sums.splat_row, sums.scaled, sums.store_bytes
-    clamp, store_tile = floats.clamp, floats.store
-    activate_pixels, activated = pixel_activation(simd), activated_tile(simd, floats)
+    splat_row, scaled, output = sums.splat_row, sums.scaled, quantized_output(simd, floats)
+    output_buffers, write = output.buffers, output.write
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        y = buffer_f32(worker, p.y)
-        memory = advance(scratch_f32(worker), p.tile_scratch)
-        return buffer_f32(worker, p.bias), buffer_f32(worker, p.multipliers), y, buffer_u8(worker, p.y), memory
+        return buffer_f32(worker, p.bias), buffer_f32(worker, p.multipliers), output_buffers(p, worker)
 
     @njit(forceinline=True, error_model="numpy")
     def begin(buffers: Any, index: Any) -> Any:
@@ -111,25 +79,11 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     @njit(forceinline=True, error_model="numpy")
     def finish(tile: Any, buffers: Any, p: Any, index: Any, place: Any, rows: Any, columns: Any) -> None:
-        _, multipliers, y, y_bytes, memory = buffers
-        value = scaled(tile, multipliers, index)
-        low, high = np.float32(p.low), np.float32(p.high)
-        if p.float_y != 0:
-            store_tile(clamp(value, low, high), y, place, p.y_pixel, rows, columns)
-        else:
-            if p.activation != 0:
-                first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-                value = activated(value, memory, p.activation, first, second, np.float32(p.y_scale))
-            store_bytes(clamp(value, low, high), y_bytes, place, p.y_pixel, rows, columns, p.y_zero_point)
-
-    @njit(forceinline=True, error_model="numpy")
-    def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
-        if p.activation != 0 and p.float_y != 0:
-            activate_pixels(buffers[2], start, p, rows, columns, channels)
+        write(scaled(tile, buffers[1], index), buffers[2], p, place, rows, columns)
 
     return direct_conv(
         ConvArithmetic(
             tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_quads(sums), buffers, begin, finish,
-            finish_task,
+            output.finish_task,
         )
     )  # fmt: skip

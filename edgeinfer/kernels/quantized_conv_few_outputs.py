@@ -14,7 +14,8 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.conv_few_outputs import FewOutputsArithmetic, few_outputs_conv
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.quantized_conv import QUANTIZED_CONV_PARAMS, inner_quads, zero_point_border
+from edgeinfer.kernels.quantized_conv import inner_quads, zero_point_border
+from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.pointers import as_i32, buffer_f32, buffer_i32, buffer_u8

@@ -67,7 +67,7 @@ class ByteTileOps:
         self.store = store_of(sums)
         self.scaled = _scaled(sums, floats)
         self.float_tile = _float_tile(floats)
-        self.store_bytes = _store_bytes(floats)
+        self.store_bytes = store_bytes_of(floats)
 
 
 Dot = Callable[[Any, Any, Any, Any], Any]
@@ -175,7 +175,8 @@ def _float_tile(tile: Tile) -> Any:
     return float_tile
 
 
-def _store_bytes(tile: Tile) -> Any:
+def store_bytes_of(tile: Tile) -> Any:
+    """An intrinsic ``store_bytes`` for float tiles, see ``ByteTileOps``."""
     lanes = tile.vector.lanes
     octet = Vector("i8", lanes)
 

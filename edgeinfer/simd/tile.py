@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from edgeinfer.simd.pointers import FLOAT32_POINTER, INT64_POINTER
+from edgeinfer.simd.pointers import FLOAT32_POINTER, INT64_POINTER, UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_load, masked_store
 from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
 
@@ -58,14 +58,16 @@ class TileOps:
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
         outer_lanes: as ``outer`` for ``lanes`` products, those with ``x[index + k + i * row_stride]`` and
             ``w[w_index + k * columns]``; reads x in vectors.
-        filter_row: ``filter_row(taps, stride)`` gives ``add_taps(tile, x, offsets, first, channel, w, w_index,
+        filter_row: ``filter_row(taps, stride, octets)`` gives ``add_taps(tile, x, offsets, first, channel, w, w_index,
             w_pitch, row_step)``: adds to row i the products of the vectors at
             ``x[offsets[first + i * stride + t] + channel]`` and ``w[w_index + t * w_pitch]`` for all taps t, element
-            by element. A ``stride`` of 0 stands for ``row_step``, for one tap only.
+            by element. A ``stride`` of 0 stands for ``row_step``, for one tap only. With ``octets`` x points to
+            unsigned bytes.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
             ``columns`` columns.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
         add: ``add(tile, other)``.
+        multiply_row: ``multiply_row(tile, y, index)``: every row times the ``columns`` floats at ``y[index]``.
         clamp: ``clamp(tile, low, high)``: bounds every float; NaN stays NaN.
     """
 
@@ -83,11 +85,12 @@ class TileOps:
         self.store = store_of(tile)
         self.load = _load(tile)
         self.add = _add(tile)
+        self.multiply_row = _multiply_row(tile)
         self.clamp = _clamp(tile)
 
-    def filter_row(self, taps: int, stride: int) -> Any:
+    def filter_row(self, taps: int, stride: int, octets: bool = False) -> Any:
         """See the class."""
-        return _filter_row(self.type, taps, stride)
+        return _filter_row(self.type, taps, stride, octets)
 
 
 def tile_vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
@@ -198,7 +201,7 @@ def _outer_lanes(tile: Tile) -> Any:
     return outer_lanes
 
 
-def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
+def _filter_row(tile: Tile, taps: int, stride: int, octets: bool) -> Any:
     @intrinsic
     def add_taps(
         typing_context: Any, accumulator: Any, x: Any, offsets: Any, first: Any, channel: Any, w: Any, w_index: Any,
@@ -211,7 +214,11 @@ def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
 
             def pixel(place: Any) -> Any:
                 offset = builder.add(builder.load(builder.gep(offsets, [place])), channel)
-                return builder.load(element_pointer(builder, x, offset, tile.vector), align=4)
+                if not octets:
+                    return builder.load(element_pointer(builder, x, offset, tile.vector), align=4)
+                pointer = element_pointer(builder, x, offset, Vector("i8", tile.vector.lanes))
+                integers = builder.zext(builder.load(pointer, align=1), Vector("i32", tile.vector.lanes).llvm)
+                return builder.sitofp(integers, tile.vector.llvm)
 
             if stride:
                 count = (tile.rows - 1) * stride + taps
@@ -227,7 +234,8 @@ def _filter_row(tile: Tile, taps: int, stride: int) -> Any:
             return pack_tile(builder, tile, rows)
 
         integers = [types.int64] * 2
-        arguments = (tile, FLOAT32_POINTER, INT64_POINTER, *integers, FLOAT32_POINTER, *integers, types.int64)
+        source = UINT8_POINTER if octets else FLOAT32_POINTER
+        arguments = (tile, source, INT64_POINTER, *integers, FLOAT32_POINTER, *integers, types.int64)
         return tile(*arguments), codegen
 
     return add_taps
@@ -336,6 +344,19 @@ def _add(tile: Tile) -> Any:
         return tile(tile, tile), codegen
 
     return add
+
+
+def _multiply_row(tile: Tile) -> Any:
+    @intrinsic
+    def multiply_row(typing_context: Any, value: Any, y: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            factors = row_vectors(builder, tile, args[1], args[2]) * tile.rows
+            pairs = zip(tile_vectors(builder, tile, args[0]), factors, strict=True)
+            return pack_tile(builder, tile, [builder.fmul(vector, factor) for vector, factor in pairs])
+
+        return tile(tile, FLOAT32_POINTER, types.int64), codegen
+
+    return multiply_row
 
 
 def _clamp(tile: Tile) -> Any:

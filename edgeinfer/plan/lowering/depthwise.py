@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,11 +24,42 @@ def depthwise_applies(geometry: ConvGeometry, lanes: int) -> bool:
     return geometry.channels == 1 and geometry.groups == geometry.out_channels >= lanes
 
 
-def depthwise_family(geometry: ConvGeometry) -> str:
-    """The kernels for this size of filters."""
+def depthwise_family(geometry: ConvGeometry, numbers: str = "f32") -> str:
+    """The kernels for this size of filters and number format."""
     height, width = geometry.kernel
     usual = (height, width) in ((3, 3), (5, 5)) and geometry.dilations == (1, 1) and geometry.strides[1] in (1, 2)
-    return f"f32_dwconv{height}x{width}" if usual else "f32_dwconv"
+    return f"{numbers}_dwconv{height}x{width}" if usual else f"{numbers}_dwconv"
+
+
+@dataclass(frozen=True)
+class DepthwiseTasks:
+    """How the output is cut, as params fields, and the bytes of scratch memory."""
+
+    fields: dict[str, int | float | str]
+    scratch_bytes: int
+
+
+def cut_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int, element_bytes: int) -> DepthwiseTasks:
+    """Cut the output into rows; scratch memory holds one pixel of the border and offsets of pixels."""
+    channels, tile_rows = geometry.out_channels, kernel.traits["rows"]
+    tiled_columns = math.ceil(geometry.out_width / tile_rows) * tile_rows
+    patch_columns = (tiled_columns - 1) * geometry.strides[1] + (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
+    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
+    wanted = max(1, min(TASKS_PER_THREAD * threads, geometry.macs // TASK_MACS))
+    task_rows = min(MAX_ROWS, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch)))
+    row_tasks = math.ceil(geometry.out_height / task_rows)
+    offset_bytes = 8 * ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns
+    fields: dict[str, int | float | str] = {
+        "channels": channels, "x_channels": channels,
+        "task_rows": task_rows, "task_columns": geometry.out_width, "row_tasks": row_tasks, "column_tasks": 1,
+        "tiles": geometry.batch * row_tasks,
+    }  # fmt: skip
+    return DepthwiseTasks(fields, align(element_bytes * channels) + align(offset_bytes))
+
+
+def pack_depthwise(weight: np.ndarray) -> np.ndarray:
+    """Pack [channels, 1, kh, kw] as float32 [tap, channel]."""
+    return weight.reshape(weight.shape[0], -1).T.astype(np.float32)
 
 
 def emit_depthwise(
@@ -40,26 +72,16 @@ def emit_depthwise(
 ) -> None:
     """Append a depthwise convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    channels, tile_rows = geometry.out_channels, kernel.traits["rows"]
-    tiled_columns = math.ceil(geometry.out_width / tile_rows) * tile_rows
-    patch_columns = (tiled_columns - 1) * geometry.strides[1] + (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
-    reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
-    wanted = max(1, min(TASKS_PER_THREAD * context.threads, geometry.macs // TASK_MACS))
-    task_rows = min(MAX_ROWS, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch)))
-    row_tasks = math.ceil(geometry.out_height / task_rows)
-    offset_bytes = 8 * ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns
-    zeros = np.zeros(channels, np.float32)
+    tasks = cut_depthwise(geometry, kernel, context.threads, 4)
+    zeros = np.zeros(geometry.out_channels, np.float32)
     values = {
-        **conv_values(node, geometry, y_strides),
+        **conv_values(node, geometry, y_strides), **tasks.fields,
         "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
-        "channels": channels, "x_channels": channels,
-        "w": context.packed(weight, "depthwise", lambda a: a.reshape(channels, -1).T),
-        "task_rows": task_rows, "task_columns": geometry.out_width, "row_tasks": row_tasks, "column_tasks": 1,
-        "tiles": geometry.batch * row_tasks,
+        "w": context.packed(weight, "depthwise", pack_depthwise),
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
-    whole = channels % context.kernels.lanes == 0
+    whole = geometry.out_channels % context.kernels.lanes == 0
     context.step(
-        kernel, node, values, (y,), scratch_bytes=align(4 * channels) + offset_bytes, macs=geometry.macs,
+        kernel, node, values, (y,), scratch_bytes=tasks.scratch_bytes, macs=geometry.macs,
         in_place=((residual, y),) if residual and whole else (),
     )  # fmt: skip

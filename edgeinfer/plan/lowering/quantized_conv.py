@@ -20,9 +20,12 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.lowering.units import as_units, units_of
 
+# float32 holds all whole numbers below.
+EXACT_FLOATS = 1 << 24
 QUAD = 4
 TASK_PIXELS = 4096
 
@@ -171,6 +174,9 @@ def emit_quantized_conv(
 ) -> None:
     """Append a direct convolution of bytes; ``y_strides`` as for ``emit_direct_conv``."""
     groups, channels = geometry.groups, geometry.channels
+    if depthwise_applies(geometry, context.kernels.lanes):
+        _emit_quantized_depthwise(node, context, geometry, numbers, y_strides)
+        return
     if groups > 1 and channels % QUAD:
         raise NotNative(f"groups of {channels} channels; there are only kernels for multiples of {QUAD}")
     x = as_quads(node, context, node.inputs[0], channels * groups, numbers.signed)
@@ -187,7 +193,7 @@ def emit_quantized_conv(
         **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
         **quantized_bias(node, context, numbers, groups, columns),
         "x": x, "residual": "", "y": node.outputs[0], "tile_scratch": 0,
-        "fill": int(np.full(QUAD, numbers.x_zero_point, np.uint8).view(np.int32)[0]),
+        "fill": fill_quad(numbers),
     }  # fmt: skip
     if use_few:
         cut = cut_few_outputs(quads, kernel, context.threads, lanes)
@@ -206,6 +212,41 @@ def emit_quantized_conv(
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
+
+
+def _emit_quantized_depthwise(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    y_strides: tuple[int, int, int, int],
+) -> None:
+    channels = geometry.out_channels
+    sums = numbers.weight.reshape(channels, -1).astype(np.int64)
+    bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * sums.sum(axis=1)
+    # No partial sum may leave the whole numbers that float32 holds.
+    if (np.abs(bias) + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
+        raise NotNative("sums beyond 2**24; depthwise kernels add up in float32")
+    x = as_quads(node, context, node.inputs[0], channels, True) if numbers.signed else node.inputs[0]
+    if context.shape(x)[-1] != channels:
+        raise NotNative(f"{channels} channels of signed bytes; there are only kernels for multiples of {QUAD}")
+    kernel = context.kernels.only(depthwise_family(geometry, "qu8"))
+    tasks = cut_depthwise(geometry, kernel, context.threads, 1)
+    values: dict[str, int | float | str] = {
+        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers), **tasks.fields,
+        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_quad(numbers),
+        "tile_scratch": tasks.scratch_bytes // 4,
+        "w": context.packed(node.inputs[3], "depthwise", lambda _: pack_depthwise(numbers.weight)),
+        "bias": context.new_constant(f"{node.name}.bias", bias.astype(np.float32)),
+        "multipliers": context.new_constant(f"{node.name}.multipliers", multipliers(node, numbers)),
+    }  # fmt: skip
+    scratch = tasks.scratch_bytes + 4 * kernel.traits["rows"] * kernel.traits["columns"]
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
+
+
+def fill_quad(numbers: Quantization) -> int:
+    """Four bytes of x's zero point as an int32."""
+    return int(np.full(QUAD, numbers.x_zero_point, np.uint8).view(np.int32)[0])
 
 
 def quantized_bias(

@@ -1,0 +1,53 @@
+"""Depthwise convolution of 8-bit pictures: bytes become float32 in registers, where the sums are exact.
+
+A sum of up to 500 products of bytes is a whole number below 2**24. Weights and bias, from which the zero point of x is
+taken, are float32 whole numbers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.kernels.depthwise import TILES, DepthwiseArithmetic, depthwise_conv
+from edgeinfer.kernels.quantized_conv import zero_point_border
+from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
+from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.pointers import buffer_f32, buffer_u8
+from edgeinfer.simd.tile import TileOps
+
+
+@kernel_family("qu8_dwconv3x3", QUANTIZED_CONV_PARAMS, TILES)
+def qu8_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with 3x3 kernels, dilation 1, stride 1 or 2 along x."""
+    return depthwise_conv(simd, tile_rows, 3, _byte_arithmetic(simd, tile_rows))
+
+
+@kernel_family("qu8_dwconv5x5", QUANTIZED_CONV_PARAMS, TILES)
+def qu8_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with 5x5 kernels, dilation 1, stride 1 or 2 along x."""
+    return depthwise_conv(simd, tile_rows, 5, _byte_arithmetic(simd, tile_rows))
+
+
+@kernel_family("qu8_dwconv", QUANTIZED_CONV_PARAMS, TILES)
+def qu8_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Depthwise convolution with any kernel, stride, dilation and padding, at least ``lanes`` channels."""
+    return depthwise_conv(simd, tile_rows, 0, _byte_arithmetic(simd, tile_rows))
+
+
+def _byte_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
+    ops = TileOps(simd, tile_rows, 1)
+    output, multiply_row = quantized_output(simd, ops), ops.multiply_row
+    output_buffers, write = output.buffers, output.write
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        return buffer_f32(worker, p.multipliers), output_buffers(p, worker)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish(tile: Any, buffers: Any, p: Any, channel: Any, place: Any, rows: Any, columns: Any) -> None:
+        write(multiply_row(tile, buffers[0], channel), buffers[1], p, place, rows, columns)
+
+    return DepthwiseArithmetic(1, buffer_u8, zero_point_border, buffers, finish, output.finish_task)

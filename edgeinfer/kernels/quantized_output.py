@@ -1,0 +1,91 @@
+"""What quantized convolutions do with their sums: activation, bounds, rounding, or float32 as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from edgeinfer.kernels.activation import activate
+from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
+from edgeinfer.kernels.epilogue import pixel_activation
+from edgeinfer.kernels.registry import Simd, struct
+from edgeinfer.simd.byte_tile import store_bytes_of
+from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, scratch_f32
+from edgeinfer.simd.tile import TileOps
+
+QUANTIZED_CONV_PARAMS = struct(
+    # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place
+    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch",
+    CONV_FLOATS + " y_scale",
+)
+
+
+@dataclass(frozen=True)
+class QuantizedOutput:
+    """Compiled functions.
+
+    Attributes:
+        buffers: ``buffers(p, worker)``: a tuple with what the others need.
+        write: ``write(tile, buffers, p, place, rows, columns)``: writes a float32 tile of sums times multipliers.
+        finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``, ``buffers`` being a tuple whose last
+            element is the one above: is called after a block of pixels.
+    """
+
+    buffers: Callable[..., Any]
+    write: Callable[..., None]
+    finish_task: Callable[..., None]
+
+
+def quantized_output(simd: Simd, ops: TileOps) -> QuantizedOutput:
+    """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS."""
+    clamp, store_tile, store_bytes = ops.clamp, ops.store, store_bytes_of(ops.type)
+    activate_pixels, activated = pixel_activation(simd), _activated_tile(simd, ops)
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        return buffer_f32(worker, p.y), buffer_u8(worker, p.y), advance(scratch_f32(worker), p.tile_scratch)
+
+    @njit(forceinline=True, error_model="numpy")
+    def write(tile: Any, buffers: Any, p: Any, place: Any, rows: Any, columns: Any) -> None:
+        y, y_bytes, memory = buffers
+        low, high = np.float32(p.low), np.float32(p.high)
+        if p.float_y != 0:
+            store_tile(clamp(tile, low, high), y, place, p.y_pixel, rows, columns)
+        else:
+            if p.activation != 0:
+                first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
+                tile = activated(tile, memory, p.activation, first, second, np.float32(p.y_scale))
+            store_bytes(clamp(tile, low, high), y_bytes, place, p.y_pixel, rows, columns, p.y_zero_point)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
+        if p.activation != 0 and p.float_y != 0:
+            activate_pixels(buffers[-1][0], start, p, rows, columns, channels)
+
+    return QuantizedOutput(buffers, write, finish_task)
+
+
+def _activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:
+    """``run(tile, memory, p)``: the activation of a float tile and the division by ``y_scale``, through memory."""
+    apply, splat, lanes = activate(simd), simd.splat, simd.lanes
+    load, store, load_tile, store_tile, rows, columns = (
+        simd.load,
+        simd.store,
+        ops.load,
+        ops.store,
+        ops.rows,
+        ops.columns,
+    )
+
+    @njit(error_model="numpy")
+    def run(tile: Any, memory: Any, code: Any, first: Any, second: Any, scale: Any) -> Any:
+        store_tile(tile, memory, 0, columns, rows, columns)
+        for at in range(0, rows * columns, lanes):
+            store(memory, at, apply(load(memory, at), code, first, second) / splat(scale))
+        return load_tile(memory, 0, columns, rows, columns)
+
+    return run
