@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from edgeinfer.simd.vectors import maximum
 
 POOL_INTEGERS = (
     "x y height width channels out_height out_width kernel_height kernel_width stride_y stride_x dilation_y dilation_x"
-    " pad_top pad_left pad_bottom pad_right count_include_pad average tiles"
+    " pad_top pad_left pad_bottom pad_right count_include_pad average flip tiles"
 )
 POOL_PARAMS = struct(POOL_INTEGERS)
 
@@ -34,53 +35,97 @@ def last_tap(position: Any, dilation: Any, size: Any, taps: Any) -> Any:
 @kernel_family("f32_pool", POOL_PARAMS)
 def f32_pool(simd: Simd) -> Callable[..., None]:
     """MaxPool and AveragePool of float32; a tile is one row of output pixels."""
-    lanes, load_vector, store_vector = simd.lanes, simd.load, simd.store
-    load_first, store_first = simd.load_first, simd.store_first
+    lanes, load_vector, first_elements, splat = simd.lanes, simd.load, simd.load_first, simd.splat
+    store_vector, store_first = simd.store, simd.store_first
 
     @njit(forceinline=True, error_model="numpy")
-    def load(x: Any, at: Any, count: Any, p: Any) -> Any:
-        return load_vector(x, at) if count >= lanes else load_first(x, at, count)
+    def load(x: Any, at: Any, count: Any, flip: Any) -> Any:
+        return load_vector(x, at)
 
     @njit(forceinline=True, error_model="numpy")
-    def store(y: Any, at: Any, value: Any, count: Any, p: Any) -> None:
+    def load_first(x: Any, at: Any, count: Any, flip: Any) -> Any:
+        return first_elements(x, at, count)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, at: Any, value: Any, count: Any, p: Any, taps: Any, divisor: Any) -> None:
+        if p.average != 0:
+            value = value / splat(np.float32(divisor))
         if count >= lanes:
             store_vector(y, at, value)
         else:
             store_first(y, at, value, count)
 
-    return pool_rows(simd, buffer_f32, load, store)
+    return pool_rows(simd, PoolArithmetic(buffer_f32, load, load_first, maximum, store))
 
 
-def pool_rows(
-    simd: Simd, buffer: Callable[..., Any], load: Callable[..., Any], store: Callable[..., None]
-) -> Callable[..., None]:
-    """The body of a pooling kernel. Taps in the padding are left out.
+@dataclass(frozen=True)
+class PoolArithmetic:
+    """What a number format brings along: compiled functions.
 
-    Args:
-        simd: the vector operations.
+    Attributes:
         buffer: gives the pointer of a buffer reference.
-        load: ``load(x, at, count, p)``: at most ``count`` elements as a float32 vector.
-        store: ``store(y, at, vector, count, p)``: writes at most ``count`` elements.
+        load: ``load(x, at, count, flip)``: a vector as float32; ``flip`` as in ``ByteVectors``.
+        load_first: the same for ``count`` elements, fewer than a vector.
+        larger: ``larger(a, b)``.
+        store: ``store(y, at, vector, count, p, taps, divisor)``: writes at most ``count`` maxima, or sums of ``taps``
+            pixels as averages over ``divisor``.
     """
-    lanes, splat = simd.lanes, simd.splat
+
+    buffer: Callable[..., Any]
+    load: Callable[..., Any]
+    load_first: Callable[..., Any]
+    larger: Callable[..., Any]
+    store: Callable[..., None]
+
+
+def _window(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[..., Any]:
+    """``run(value, x, start, row_pitch, tap_pitch, rows, columns, count, flip)``: all pixels of a window combined."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def run(
+        value: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, rows: Any, columns: Any, count: Any, flip: Any
+    ) -> Any:
+        for row in range(rows):
+            for column in range(columns):
+                value = combine(value, load(x, start + row * row_pitch + column * tap_pitch, count, flip))
+        return value
+
+    return run
+
+
+@njit(forceinline=True, error_model="numpy")
+def _add(a: Any, b: Any) -> Any:
+    return a + b
+
+
+def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
+    """The body of a pooling kernel. Taps in the padding are left out."""
+    lanes, splat, buffer, store = simd.lanes, simd.splat, arithmetic.buffer, arithmetic.store
+    sums, sums_first = _window(arithmetic.load, _add), _window(arithmetic.load_first, _add)
+    maxima, maxima_first = (
+        _window(arithmetic.load, arithmetic.larger),
+        _window(arithmetic.load_first, arithmetic.larger),
+    )
 
     @njit(error_model="numpy")
     def pool_pixel(
-        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any,
-        ky0: Any, ky1: Any, kx0: Any, kx1: Any, p: Any, divisor: Any,
+        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any, rows: Any, columns: Any,
+        p: Any, divisor: Any,
     ) -> None:  # fmt: skip
-        average = p.average != 0
+        average, flip = p.average != 0, p.flip
+        value = splat(np.float32(0)) if average else splat(np.float32(-np.inf))
         for c in range(0, channels, lanes):
-            count = channels - c
-            value = splat(np.float32(0)) if average else splat(np.float32(-np.inf))
-            for ky in range(ky0, ky1):
-                for kx in range(kx0, kx1):
-                    at = start + ky * row_pitch + kx * tap_pitch + c
-                    pixel = load(x, at, count, p)
-                    value = value + pixel if average else maximum(value, pixel)
-            if average:
-                value = value / splat(divisor)
-            store(y, place + c, value, count, p)
+            count, at = channels - c, start + c
+            if count >= lanes:
+                if average:
+                    result = sums(value, x, at, row_pitch, tap_pitch, rows, columns, count, flip)
+                else:
+                    result = maxima(value, x, at, row_pitch, tap_pitch, rows, columns, count, flip)
+            elif average:
+                result = sums_first(value, x, at, row_pitch, tap_pitch, rows, columns, count, flip)
+            else:
+                result = maxima_first(value, x, at, row_pitch, tap_pitch, rows, columns, count, flip)
+            store(y, place + c, result, count, p, rows * columns, divisor)
 
     def body(p: Any, worker: Any) -> None:
         x, y = buffer(worker, p.x), buffer(worker, p.y)
@@ -100,13 +145,13 @@ def pool_rows(
                 left = column * p.stride_x - p.pad_left
                 kx0 = first_tap(left, p.dilation_x)
                 kx1 = last_tap(left, p.dilation_x, p.width, p.kernel_width)
-                counted = (ky1 - ky0) * (kx1 - kx0)
+                divisor = (ky1 - ky0) * (kx1 - kx0)
                 if p.count_include_pad:
-                    counted = padded_rows * last_tap(left, p.dilation_x, p.width + p.pad_right, p.kernel_width)
-                start = ((image * p.height + top) * p.width + left) * channels
+                    divisor = padded_rows * last_tap(left, p.dilation_x, p.width + p.pad_right, p.kernel_width)
+                first = ((image * p.height + top + ky0 * p.dilation_y) * p.width + left + kx0 * p.dilation_x) * channels
                 place = (task * p.out_width + column) * channels
                 pool_pixel(
-                    y, place, x, start, row_pitch, tap_pitch, channels, ky0, ky1, kx0, kx1, p, np.float32(counted),
+                    y, place, x, first, row_pitch, tap_pitch, channels, ky1 - ky0, kx1 - kx0, p, divisor,
                 )  # fmt: skip
 
     return body

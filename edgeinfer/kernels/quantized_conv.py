@@ -26,7 +26,7 @@ from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import bits_to_f32
 
 TILES = {
-    "vnni": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)],
+    "vnni": [(8, 2), (7, 2), (7, 3), (14, 1), (1, 4)],
     "avx512": [(8, 2), (4, 4), (14, 1), (1, 4)],
     "avxvnni": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "avx2": [(4, 2), (8, 1), (1, 4)],

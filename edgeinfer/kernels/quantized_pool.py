@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.pool import POOL_INTEGERS, pool_rows
+from edgeinfer.kernels.pool import POOL_INTEGERS, PoolArithmetic, pool_rows
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
-from edgeinfer.simd.vectors import clamp
+from edgeinfer.simd.vectors import clamp, select
 
-# flip, zero points and bounds as in QUANTIZE_PARAMS; ratio: x_scale / y_scale
-QUANTIZED_POOL_PARAMS = struct(f"{POOL_INTEGERS} flip x_zero_point y_zero_point", "x_scale y_scale low high")
+# Flip, zero points and bounds as in QUANTIZE_PARAMS.
+QUANTIZED_POOL_PARAMS = struct(f"{POOL_INTEGERS} x_zero_point y_zero_point", "x_scale y_scale low high")
 GLOBAL_POOL_PARAMS = struct("x y pixels channels flip x_zero_point y_zero_point tiles", "factor low high")
 
 
@@ -27,22 +27,25 @@ def qu8_pool(simd: Simd) -> Callable[..., None]:
     load_bytes, load_first, store_bytes, store_first = octets.load, octets.load_first, octets.store, octets.store_first
 
     @njit(forceinline=True, error_model="numpy")
-    def load(x: Any, at: Any, count: Any, p: Any) -> Any:
-        value = load_bytes(x, at, p.flip) if count >= lanes else load_first(x, at, count, p.flip)
-        if p.average != 0:
-            value = (value - splat(np.float32(p.x_zero_point))) * splat(np.float32(p.x_scale))
-        return value
+    def load(x: Any, at: Any, count: Any, flip: Any) -> Any:
+        return load_bytes(x, at, flip)
 
     @njit(forceinline=True, error_model="numpy")
-    def store(y: Any, at: Any, value: Any, count: Any, p: Any) -> None:
+    def larger(a: Any, b: Any) -> Any:
+        return select(a > b, a, b)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, at: Any, value: Any, count: Any, p: Any, taps: Any, divisor: Any) -> None:
         if p.average != 0:
-            value = clamp(value / splat(np.float32(p.y_scale)), splat(np.float32(p.low)), splat(np.float32(p.high)))
+            factor = np.float32(p.x_scale) / (np.float32(p.y_scale) * np.float32(divisor))
+            value = (value - splat(np.float32(taps * p.x_zero_point))) * splat(factor)
+            value = clamp(value, splat(np.float32(p.low)), splat(np.float32(p.high)))
         if count >= lanes:
             store_bytes(y, at, value, p.y_zero_point)
         else:
             store_first(y, at, value, count, p.y_zero_point)
 
-    return pool_rows(simd, buffer_u8, load, store)
+    return pool_rows(simd, PoolArithmetic(buffer_u8, load, load_first, larger, store))
 
 
 @kernel_family("qu8_global_average_pool", GLOBAL_POOL_PARAMS)

@@ -87,12 +87,32 @@ def average_pool(
     window = make_window(kernel_shape, strides, dilations, pads, auto_pad, x.shape[2:])
     sizes = [int(dim) for dim in output_dims(x.shape[2:], window, bool(ceil_mode))]
     total = _padded_windows(x, window, sizes, 0).sum(axis=_window_axes(x))
-    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+    counts = window_counts(
+        x.shape, kernel_shape=kernel_shape, auto_pad=auto_pad, ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad, dilations=dilations, pads=pads, strides=strides,
+    )  # fmt: skip
+    return (total / counts.astype(x.dtype)).astype(x.dtype)
+
+
+def window_counts(
+    shape: Sequence[int],
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str,
+    ceil_mode: int,
+    count_include_pad: int,
+    dilations: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+) -> np.ndarray:
+    """How many pixels each window of an AveragePool of x [N, C, …] averages over, float64 [1, 1, …]."""
+    window = make_window(kernel_shape, strides, dilations, pads, auto_pad, shape[2:])
+    sizes = [int(dim) for dim in output_dims(shape[2:], window, bool(ceil_mode))]
+    ones = np.ones((1, 1, *shape[2:]))
     if count_include_pad:
         ones = np.pad(ones, [(0, 0), (0, 0), *window.pads], constant_values=1)
         window = Window(window.kernel, window.strides, window.dilations, ((0, 0),) * len(window.kernel))
-    count = _padded_windows(ones, window, sizes, 0).sum(axis=_window_axes(ones))
-    return (total / count).astype(x.dtype)
+    return _padded_windows(ones, window, sizes, 0).sum(axis=_window_axes(ones))
 
 
 @operator("LpPool", infer_pool)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from edgeinfer.graph import FUSED, TensorType
 from edgeinfer.ops.channels_last import from_channels_last, to_channels_last
-from edgeinfer.ops.pool import average_pool, infer_global, infer_pool
-from edgeinfer.ops.quantized_elementwise import dequantized, quantized_as
+from edgeinfer.ops.pool import average_pool, infer_global, infer_pool, window_counts
+from edgeinfer.ops.quantized_elementwise import quantized_as
+from edgeinfer.ops.quantized_products import centred
 from edgeinfer.ops.registry import Infer, Inference, operator
 
 
@@ -45,13 +47,21 @@ def quantized_average_pool(
     strides: Sequence[int] | None = None,
     layout: str = "NCHW",
 ) -> np.ndarray:
-    """``quantize(AveragePool(dequantize(x)))``; attributes as ONNX AveragePool."""
-    numbers = dequantized(from_channels_last(x) if layout == "NHWC" else x, x_scale, x_zero_point)
-    y = average_pool(
-        numbers, kernel_shape=kernel_shape, auto_pad=auto_pad, ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad, dilations=dilations, pads=pads, strides=strides,
-    )  # fmt: skip
-    result = quantized_as(y, y_scale, y_zero_point)
+    """Average of the numbers; attributes as ONNX AveragePool.
+
+    With s the sum of x - x_zero_point over a window and n the number of pixels that the average is over,
+    ``y = round(s * (x_scale / (n * y_scale))) + y_zero_point``.
+    """
+    numbers = centred(from_channels_last(x) if layout == "NHWC" else x, x_zero_point)
+    window: dict[str, Any] = {
+        "kernel_shape": kernel_shape, "auto_pad": auto_pad, "ceil_mode": ceil_mode, "dilations": dilations,
+        "pads": pads, "strides": strides, "count_include_pad": count_include_pad,
+    }  # fmt: skip
+    # The mean times the number of pixels is the sum, a whole number.
+    counts = window_counts(numbers.shape, **window)
+    total = np.rint(average_pool(numbers, **window) * counts)
+    factor = np.float32(x_scale.reshape(())) / (np.float32(y_scale.reshape(())) * counts.astype(np.float32))
+    result = quantized_as(total.astype(np.float32) * factor, np.ones((), np.float32), y_zero_point)
     return to_channels_last(result) if layout == "NHWC" else result
 
 

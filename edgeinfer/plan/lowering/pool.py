@@ -55,6 +55,6 @@ def _pool_fields(node: Node, context: LoweringContext) -> dict[str, int | float 
         "stride_y": window.strides[0], "stride_x": window.strides[1],
         "dilation_y": window.dilations[0], "dilation_x": window.dilations[1],
         "pad_top": pad_top, "pad_left": pad_left, "pad_bottom": pad_bottom, "pad_right": pad_right,
-        "count_include_pad": attributes.get("count_include_pad", 0), "average": int("Average" in node.op),
+        "count_include_pad": attributes.get("count_include_pad", 0), "average": int("Average" in node.op), "flip": 0,
         "tiles": batch * out_height,
     }  # fmt: skip
