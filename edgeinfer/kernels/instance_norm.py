@@ -11,6 +11,7 @@ Deviations are taken from each block's own mean, so that large means do not canc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,52 +22,65 @@ from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.vectors import clamp, fma, vector_sqrt
 
-STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks tiles")
+STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
 MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
+# flip, y_zero_point, y_scale, y_low, y_high: of quantized pictures, see QUANTIZE_PARAMS
 SCALE_SHIFT_PARAMS = struct(
-    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation",
-    "low high parameter_0 parameter_1",
+    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation flip y_zero_point",
+    "low high parameter_0 parameter_1 y_scale y_low y_high",
 )
 
 
 @kernel_family("f32_channel_statistics", STATISTICS_PARAMS)
 def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
-    """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations."""
-    lanes, load, load_first, store, splat = simd.lanes, simd.load, simd.load_first, simd.store, simd.splat
+    """Statistics of float32 pictures."""
+    lanes, load, load_first = simd.lanes, simd.load, simd.load_first
 
     @njit(forceinline=True, error_model="numpy")
-    def read(x: Any, index: Any, count: Any) -> Any:
+    def read(x: Any, index: Any, count: Any, flip: Any) -> Any:
         return load(x, index) if count >= lanes else load_first(x, index, count)
 
+    return channel_statistics(simd, buffer_f32, read)
+
+
+def channel_statistics(simd: Simd, buffer: Callable[..., Any], read: Callable[..., Any]) -> Callable[..., None]:
+    """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations.
+
+    ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements.
+    """
+    lanes, store, splat = simd.lanes, simd.store, simd.splat
+
     @njit(error_model="numpy")
-    def block_statistics(partials: Any, place: Any, x: Any, start: Any, pixels: Any, channels: Any, pitch: Any) -> None:
+    def block_statistics(
+        partials: Any, place: Any, x: Any, start: Any, pixels: Any, channels: Any, pitch: Any, flip: Any
+    ) -> None:
         whole = pixels - pixels % 4
         for c in range(0, channels, lanes):
             count = channels - c
             s0 = s1 = s2 = s3 = splat(np.float32(0))
             for pixel in range(0, whole, 4):
                 at = start + pixel * channels + c
-                s0 = s0 + read(x, at, count)
-                s1 = s1 + read(x, at + channels, count)
-                s2 = s2 + read(x, at + 2 * channels, count)
-                s3 = s3 + read(x, at + 3 * channels, count)
+                s0 = s0 + read(x, at, count, flip)
+                s1 = s1 + read(x, at + channels, count, flip)
+                s2 = s2 + read(x, at + 2 * channels, count, flip)
+                s3 = s3 + read(x, at + 3 * channels, count, flip)
             for pixel in range(whole, pixels):
-                s0 = s0 + read(x, start + pixel * channels + c, count)
+                s0 = s0 + read(x, start + pixel * channels + c, count, flip)
             mean = (s0 + s1 + s2 + s3) / splat(np.float32(pixels))
             m0 = m1 = m2 = m3 = splat(np.float32(0))
             for pixel in range(0, whole, 4):
                 at = start + pixel * channels + c
-                d0, d1 = read(x, at, count) - mean, read(x, at + channels, count) - mean
-                d2, d3 = read(x, at + 2 * channels, count) - mean, read(x, at + 3 * channels, count) - mean
+                d0, d1 = read(x, at, count, flip) - mean, read(x, at + channels, count, flip) - mean
+                d2, d3 = read(x, at + 2 * channels, count, flip) - mean, read(x, at + 3 * channels, count, flip) - mean
                 m0, m1, m2, m3 = fma(d0, d0, m0), fma(d1, d1, m1), fma(d2, d2, m2), fma(d3, d3, m3)
             for pixel in range(whole, pixels):
-                d0 = read(x, start + pixel * channels + c, count) - mean
+                d0 = read(x, start + pixel * channels + c, count, flip) - mean
                 m0 = fma(d0, d0, m0)
             store(partials, place + c, mean)
             store(partials, place + pitch + c, m0 + m1 + m2 + m3)
 
     def body(p: Any, worker: Any) -> None:
-        x, partials = buffer_f32(worker, p.x), buffer_f32(worker, p.partials)
+        x, partials = buffer(worker, p.x), buffer_f32(worker, p.partials)
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -74,7 +88,7 @@ def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
             first = task % p.pixel_tasks * p.task_pixels
             start = (task // p.pixel_tasks * p.pixels + first) * p.channels
             pixels = min(p.task_pixels, p.pixels - first)
-            block_statistics(partials, task * 2 * p.pitch, x, start, pixels, p.channels, p.pitch)
+            block_statistics(partials, task * 2 * p.pitch, x, start, pixels, p.channels, p.pitch, p.flip)
 
     return body
 
@@ -120,14 +134,54 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
 
 @kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS)
 def f32_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel.
+    """``y = act(x * scale + shift + residual)`` of float32 pictures."""
+    load_vector, first_elements, store_vector, store_elements = simd.load, simd.load_first, simd.store, simd.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def load(x: Any, index: Any, p: Any) -> Any:
+        return load_vector(x, index)
+
+    @njit(forceinline=True, error_model="numpy")
+    def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
+        return first_elements(x, index, count)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, index: Any, value: Any, p: Any) -> None:
+        store_vector(y, index, value)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_first(y: Any, index: Any, value: Any, count: Any, p: Any) -> None:
+        store_elements(y, index, value, count)
+
+    reader, writer = Elements(buffer_f32, load, load_first), Elements(buffer_f32, store, store_first)
+    return scale_shift(simd, reader, writer)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """How elements of one number format are read or written, as compiled functions.
+
+    Attributes:
+        buffer: gives the pointer of a buffer reference.
+        whole: ``load(x, index, p)`` or ``store(y, index, vector, p)``.
+        first: ``load_first(x, index, count, p)`` or ``store_first(y, index, vector, count, p)``.
+    """
+
+    buffer: Callable[..., Any]
+    whole: Callable[..., Any]
+    first: Callable[..., Any]
+
+
+def scale_shift(simd: Simd, reader: Elements, writer: Elements) -> Callable[..., None]:
+    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel; the residual is float32.
 
     ``affine_image`` is the number of floats from one image's scales to the next's, 0 if all share them. Pixels are
     done ``lanes`` at a time: so many are ``channels`` whole vectors, each with its own vector of scales. Where
     ``channels`` is not a multiple of ``lanes``, these are laid out in scratch memory first.
     """
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
-    load_first, store_first = simd.load_first, simd.store_first
+    lanes, load, load_first, splat = simd.lanes, simd.load, simd.load_first, simd.splat
+    read, read_first, write, write_first = reader.whole, reader.first, writer.whole, writer.first
+    x_buffer, y_buffer = reader.buffer, writer.buffer
     apply = activate(simd)
 
     @njit(forceinline=True, error_model="numpy")
@@ -148,22 +202,22 @@ def f32_scale_shift(simd: Simd) -> Callable[..., None]:
             scale, shift = load(scales, first), load(shifts, first)
             i = first
             while i < whole:
-                value = fma(load(x, start + i), scale, shift)
+                value = fma(read(x, start + i, p), scale, shift)
                 if has_residual:
                     value = value + load(residual, start + i)
-                store(y, start + i, finish(value, p))
+                write(y, start + i, finish(value, p), p)
                 i += period
         if whole < floats:
             at, rest = start + whole, floats - whole
-            value = fma(load_first(x, at, rest), load(scales, whole % period), load(shifts, whole % period))
+            value = fma(read_first(x, at, rest, p), load(scales, whole % period), load(shifts, whole % period))
             if has_residual:
                 value = value + load_first(residual, at, rest)
-            store_first(y, at, finish(value, p), rest)
+            write_first(y, at, finish(value, p), rest, p)
 
     def body(p: Any, worker: Any) -> None:
-        x, affine, y = buffer_f32(worker, p.x), buffer_f32(worker, p.affine), buffer_f32(worker, p.y)
+        x, affine, y = x_buffer(worker, p.x), buffer_f32(worker, p.affine), y_buffer(worker, p.y)
         has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
+        residual = buffer_f32(worker, p.residual) if has_residual else affine
         channels = p.channels
         repeated = channels % lanes != 0
         period = channels * lanes if repeated else channels

@@ -22,6 +22,7 @@ from edgeinfer.passes.fuse_quantized_elementwise import (
     FuseQuantizedBinary,
     FuseQuantizedConcat,
 )
+from edgeinfer.passes.fuse_quantized_normalization import FuseQuantizedNormalization
 from edgeinfer.passes.fuse_quantized_products import FuseQuantizedConv, FuseQuantizedMatMul
 from edgeinfer.passes.fuse_residual import FuseResidual
 from edgeinfer.passes.fuse_silu import FuseSilu
@@ -88,5 +89,6 @@ DEFAULT_PASSES: list[Pass] = [
     FuseAffineConv(),
     FuseResidual(),
     FuseActivation(),
+    FuseQuantizedNormalization(),
     *_TIDY,
 ]

@@ -23,7 +23,7 @@ TO_FIRST = (0, 3, 1, 2)
 _SPATIAL = {
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
     "InstanceNormalization", "BatchNormalization", "Resize", "DepthToSpace", "SpaceToDepth", "LRN", "QConv",
-    "QAveragePool", "QGlobalAveragePool",
+    "QAveragePool", "QGlobalAveragePool", "QInstanceNormalization",
 }  # fmt: skip
 _UNARY = {
     "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Tan", "Asin",
@@ -136,6 +136,8 @@ class _Relayout:
             return False
         if node.op in ("Conv", "InstanceNormalization") and len(rest) >= 3 and rest[2]:
             rest[2] = self._twin(rest[2])
+        if node.op == "QInstanceNormalization" and node.input(7):
+            rest[6] = self._twin(rest[6])
         inputs = [self._twin(node.inputs[0]), *rest]
         for name in rest:
             self._original(name) if name in self.old.types else None

@@ -9,6 +9,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
+from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
 
 # A block of pixels is read twice; it should still be in the first- or second-level cache the second time.
 BLOCK_FLOATS = 16 * 1024
@@ -24,30 +25,69 @@ def _blocks(pixels: int, channels: int, threads: int) -> tuple[int, int]:
 
 
 def _emit_scale_shift(
-    node: Node, context: LoweringContext, x: str, affine: str, per_image: bool, residual: str, y: str, pitch: int
+    node: Node,
+    context: LoweringContext,
+    x: str,
+    affine: str,
+    per_image: bool,
+    residual: str,
+    y: str,
+    pitch: int,
+    of: ByteScale | None = None,
+    to: ByteScale | None = None,
 ) -> None:
+    """Append the last step; ``of`` and ``to`` are scale and zero point of x and y where these hold bytes."""
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
     task_pixels, tasks = _blocks(pixels, channels, context.threads)
     values: dict[str, int | float | str] = {
         "x": x, "affine": affine, "affine_image": 2 * pitch if per_image else 0, "residual": residual, "y": y,
         "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
-        "tiles": batch * tasks, **activation_fields(node),
+        "tiles": batch * tasks, **activation_fields(node), "flip": of.flip if of else 0, **_output_fields(to),
     }  # fmt: skip
-    kernel = context.kernels.only("f32_scale_shift")
-    in_place = ((x, y), (residual, y)) if residual else ((x, y),)
+    family = ("qu8_scale_shift" if of else "f32_qu8_scale_shift") if to else "f32_scale_shift"
+    kernel = context.kernels.only(family)
+    in_place = tuple((name, y) for name in (x, residual) if name and context.dtype(name) is context.dtype(y))
     lanes = context.kernels.lanes
     scratch = 8 * channels * lanes if channels % lanes else 0
     context.step(kernel, node, values, (y,), scratch_bytes=scratch, in_place=in_place)
 
 
+def _output_fields(to: ByteScale | None) -> dict[str, int | float | str]:
+    if to is None:
+        return {"y_zero_point": 0, "y_scale": 1.0, "y_low": 0.0, "y_high": 0.0}
+    bounds = to.bounds
+    return {"y_zero_point": to.zero_point, "y_scale": to.scale, "y_low": bounds["low"], "y_high": bounds["high"]}
+
+
 @lowering("InstanceNormalization", domain=FUSED)
 def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower a fused InstanceNormalization in NHWC layout; scale and bias may be computed at run time."""
-    x, scale, bias, residual, y = *(node.input(index) for index in range(4)), node.outputs[0]
+    x, scale, bias, residual = (node.input(index) for index in range(4))
+    context.require_dtype(DType.FLOAT32, x, scale, bias, residual)
+    _emit_instance_norm(node, context, (x, scale, bias, residual))
+
+
+@lowering("QInstanceNormalization", domain=FUSED)
+def lower_quantized_instance_norm(node: Node, context: LoweringContext) -> None:
+    """Lower an InstanceNormalization that writes bytes, and reads bytes or float32."""
+    x, scale, bias, residual = node.inputs[0], *(node.input(index) for index in (3, 4, 7))
+    of = byte_scale(node, context, 1, x) if node.input(1) else None
+    context.require_dtype(DType.FLOAT32, *([] if of else [x]), scale, bias, residual)
+    _emit_instance_norm(node, context, (x, scale, bias, residual), of, byte_scale(node, context, 5, node.outputs[0]))
+
+
+def _emit_instance_norm(
+    node: Node,
+    context: LoweringContext,
+    tensors: tuple[str, str, str, str],
+    of: ByteScale | None = None,
+    to: ByteScale | None = None,
+) -> None:
+    """Append the three steps for tensors x, scale, bias, residual; ``of`` and ``to`` as for the last step."""
+    (x, scale, bias, residual), y = tensors, node.outputs[0]
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last normalisations have kernels")
-    context.require_dtype(DType.FLOAT32, x, scale, bias, residual)
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
     if not pixels * batch:
@@ -60,14 +100,16 @@ def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     shared: dict[str, int | float | str] = {
         "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
     }  # fmt: skip
-    statistics = {"x": x, "partials": partials, **shared, "tiles": batch * tasks}
-    context.step(context.kernels.only("f32_channel_statistics"), node, statistics, (partials,))
+    statistics = {"x": x, "partials": partials, **shared, "flip": of.flip if of else 0, "tiles": batch * tasks}
+    family = "qu8_channel_statistics" if of else "f32_channel_statistics"
+    context.step(context.kernels.only(family), node, statistics, (partials,))
+    epsilon = float(node.attributes.get("epsilon", 1e-5)) / (of.scale**2 if of else 1.0)
     merge = {
         "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
-        "tiles": batch * pitch // lanes, "epsilon": float(node.attributes.get("epsilon", 1e-5)),
+        "tiles": batch * pitch // lanes, "epsilon": epsilon,
     }  # fmt: skip
     context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
-    _emit_scale_shift(node, context, x, affine, True, residual, y, pitch)
+    _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to)
 
 
 @lowering("BatchNormalization", domain=FUSED)
