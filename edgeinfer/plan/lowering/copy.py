@@ -41,11 +41,11 @@ def emit_copy(
     y_strides: list[int],
     x_start: int = 0,
     y_start: int = 0,
-    words: bool = False,
+    family: str = "",
 ) -> None:
     """Append a strided copy of a box of ``sizes``; neighbouring dimensions that run on are merged first.
 
-    With ``words`` sizes and strides count four bytes whatever the dtype is.
+    With a ``family`` named, sizes and strides count its elements whatever the dtype is.
     """
     merged: list[tuple[int, int, int]] = []
     for size, x_stride, y_stride in zip(sizes, x_strides, y_strides, strict=True):
@@ -69,7 +69,7 @@ def emit_copy(
     }  # fmt: skip
     for axis, (size, x_stride, y_stride) in enumerate(box):
         values |= {f"size_{axis}": size, f"x_{axis}": x_stride, f"y_{axis}": y_stride}
-    family = "x32_copy" if words else copy_family(context, "copy", x, y)
+    family = family or copy_family(context, "copy", x, y)
     context.step(context.kernels.only(family), node, values, (y,))
 
 
@@ -78,9 +78,8 @@ def lower_identity(node: Node, context: LoweringContext) -> None:
     """Copy a tensor whole; the planner asks for this only where an output needs memory of its own."""
     x, y = node.inputs[0], node.outputs[0]
     size = math.prod(context.shape(x)) * context.dtype(x).itemsize
-    if size % 4:
-        raise NotNative(f"{size} bytes are no whole number of 4-byte words")
-    emit_copy(node, context, x, y, [size // 4], [1], [1], words=True)
+    family, count = ("x8_copy", size) if size % 4 else ("x32_copy", size // 4)
+    emit_copy(node, context, x, y, [count], [1], [1], family=family)
 
 
 @lowering("Transpose")
