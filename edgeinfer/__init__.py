@@ -12,26 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
+    from edgeinfer.runtime.bundle import BundleSession
     from edgeinfer.runtime.session import Session
 
 __version__ = "0.1.0"
 
 # Public names by the module that defines them, imported when they are first asked for.
 _LAZY = {
+    "BundleSession": "edgeinfer.runtime.bundle",
     "DType": "edgeinfer.graph",
     "EdgeInferError": "edgeinfer.errors",
     "Graph": "edgeinfer.graph",
     "Session": "edgeinfer.runtime.session",
 }
 
-__all__ = ["DType", "EdgeInferError", "Graph", "Session", "convert", "load"]
+__all__ = ["BundleSession", "DType", "EdgeInferError", "Graph", "Session", "convert", "load"]
 
 
-def load(path: str | Path, threads: int | str = "auto", precision: str = "float32") -> Session:
+def load(path: str | Path, threads: int | str = "auto", precision: str = "float32") -> Session | BundleSession:
     """Load a model for running on this machine.
 
     Args:
-        path: an ``.edge`` file, or an ``.onnx`` file, which is converted first (needs the extra ``convert``).
+        path: an ``.edge`` file; an ``.onnx`` file, which is converted first (needs the extra ``convert``); or a bundle,
+            the ``.so`` file that ``edgeinfer export`` writes, whose precision is fixed.
         threads: number of threads, or ``"auto"`` for as many as the process may use.
         precision: ``"float32"``, or ``"bfloat16"`` for convolutions with bfloat16 products; see ``Session``.
 
@@ -44,6 +47,10 @@ def load(path: str | Path, threads: int | str = "auto", precision: str = "float3
     from edgeinfer.format import read_edge
     from edgeinfer.runtime.session import Session
 
+    if str(path).endswith(".so"):
+        from edgeinfer.runtime.bundle import BundleSession
+
+        return BundleSession(path, threads)
     graph = convert(path) if str(path).endswith(".onnx") else read_edge(path)
     return Session(graph, threads=threads, precision=precision)
 

@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="an .edge or .onnx file")
+    parser.add_argument("model", type=Path, help="an .edge or .onnx file, or a bundle (.so)")
     parser.add_argument(
         "--input", action="append", default=[], metavar="NAME=FILE", help=".npy file or picture; one for each input"
     )
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run and write the outputs."""
     folder = arguments.output
     with edgeinfer.load(arguments.model, arguments.threads, arguments.precision) as session:
-        feeds = gather_inputs(session, arguments.input)
+        feeds = gather_inputs(session.inputs, arguments.input)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

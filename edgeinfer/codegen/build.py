@@ -15,11 +15,11 @@ from edgeinfer.abi import ABI_VERSION
 from edgeinfer.codegen.cache import manifest_path, module_hash
 from edgeinfer.codegen.compiler import compile_kernel
 from edgeinfer.codegen.linker import find_linker, link_shared
-from edgeinfer.codegen.sealed_file import write_sealed
 from edgeinfer.codegen.targets import target_of_level
 from edgeinfer.files import replacing
 from edgeinfer.kernels.registry import KernelSource, kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.sealed_file import write_sealed
 from edgeinfer.simd.levels import LEVELS, Level
 
 

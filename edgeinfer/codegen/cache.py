@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edgeinfer.abi import ABI_VERSION
-from edgeinfer.codegen.sealed_file import is_sealed
 from edgeinfer.errors import KernelError
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
+from edgeinfer.sealed_file import is_sealed
 
 Progress = Callable[[int, int, str], None]
 
@@ -35,7 +35,7 @@ _COMMON = (
     "kernels/registry.py",
     "codegen/compiler.py",
     "codegen/linker.py",
-    "codegen/sealed_file.py",
+    "sealed_file.py",
     "codegen/targets.py",
 )
 _KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)

@@ -31,7 +31,8 @@ def host_triple() -> str:
 
 
 @functools.cache
-def _target_machine(triple: str, level: Level) -> Any:
+def target_machine(triple: str, level: Level) -> Any:
+    """LLVM's emitter of machine code for a CPU level."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
@@ -54,7 +55,7 @@ def _unoptimised_ir(source: KernelSource) -> tuple[str, str]:
 
 def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, Any]:
     text, entry = _unoptimised_ir(source)
-    machine = _target_machine(triple, level)
+    machine = target_machine(triple, level)
     text = re.sub(r'target datalayout = ".*"\n', "", text)
     text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text)
     text = re.sub(r'"target-(cpu|features)"="[^"]*"', "", text)
@@ -98,6 +99,12 @@ def compile_kernel(source: KernelSource, level: Level, triple: str | None = None
     """The object file of a kernel for a CPU level; its symbol is the kernel's name."""
     module, machine = optimised_module(source, level, triple)
     return bytes(machine.emit_object(module))
+
+
+def kernel_bitcode(source: KernelSource, level: Level, triple: str | None = None) -> bytes:
+    """The optimised LLVM bitcode of a kernel, for linking several into one object file."""
+    module, _ = optimised_module(source, level, triple)
+    return bytes(module.as_bitcode())
 
 
 def kernel_assembly(source: KernelSource, level: Level, triple: str | None = None) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,9 +47,9 @@ def build_pack(target: Target, folder: Path, progress: Progress) -> tuple[Path, 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KernelError(f"cannot make the folder {folder}: {error.strerror}") from error
-    rows = _list_kernels(target)
+    rows = list_kernels(target)
     names = [row["name"] for row in rows]
-    library = link_shared(_compile_all(target, names, progress), target)
+    library = link_shared(compile_all(target, names, progress), target)
     manifest = {
         "version": edgeinfer.__version__,
         "abi": ABI_VERSION,
@@ -77,7 +77,8 @@ def _process(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def _list_kernels(target: Target) -> list[dict[str, object]]:
+def list_kernels(target: Target) -> list[dict[str, object]]:
+    """The manifest's rows of all kernels of a target."""
     output, errors = (process := _process("list", target.name)).communicate()
     if process.returncode:
         raise KernelError(f"listing the kernels failed:\n{errors.strip()}")
@@ -85,13 +86,20 @@ def _list_kernels(target: Target) -> list[dict[str, object]]:
     return rows
 
 
-def _compile_all(target: Target, names: list[object], progress: Progress) -> list[bytes]:
-    """The object files of kernels in the order given, compiled by as many processes as there are cores."""
+def compile_all(target: Target, names: Sequence[object], progress: Progress, form: str = "compile") -> list[bytes]:
+    """Kernels in the order given, compiled by as many processes as there are cores.
+
+    Args:
+        target: the target.
+        names: names of kernels.
+        progress: called with kernels done, all kernels, and a name.
+        form: ``compile`` for object files, ``bitcode`` for optimised LLVM bitcode.
+    """
     workers = max(1, min(len(names), len(os.sched_getaffinity(0))))
     done: list[str] = []
 
-    def compile_share(share: list[object]) -> dict[str, bytes]:
-        process = _process("compile", target.name, *map(str, share))
+    def compile_share(share: Sequence[object]) -> dict[str, bytes]:
+        process = _process(form, target.name, *map(str, share))
         objects: dict[str, bytes] = {}
         for line in process.stdout or ():
             name, code = line.split()

@@ -1,7 +1,8 @@
-"""The process that compiles kernels of a pack: ``list TARGET`` or ``compile TARGET KERNEL …``.
+"""The process that compiles kernels ahead of time: ``list TARGET``, ``compile TARGET KERNEL …`` or ``bitcode …``.
 
 ``list`` prints the manifest's rows as JSON; ``compile`` prints a line for each kernel: its name and its object file in
-hexadecimal digits. It runs apart because Numba has to be imported with its optimiser switched off.
+hexadecimal digits; ``bitcode`` the same with optimised LLVM bitcode. It runs apart because Numba has to be imported
+with its optimiser switched off.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 
-from edgeinfer.codegen.compiler import compile_kernel
+from edgeinfer.codegen.compiler import compile_kernel, kernel_bitcode
 from edgeinfer.codegen.targets import TARGETS
 from edgeinfer.kernels.registry import kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
@@ -23,8 +24,9 @@ def main(arguments: list[str]) -> int:
         rows = [KernelRow(s.name, s.family, s.params, s.traits).to_json() for s in sources.values()]
         print(json.dumps(rows))
         return 0
+    compiled = {"compile": compile_kernel, "bitcode": kernel_bitcode}[verb]
     for name in names:
-        print(name, compile_kernel(sources[name], target.level, target.triple).hex(), flush=True)
+        print(name, compiled(sources[name], target.level, target.triple).hex(), flush=True)
     return 0
 
 

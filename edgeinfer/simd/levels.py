@@ -37,6 +37,11 @@ class Level:
     dot: str = "pairs"
     base: str = ""
 
+    @property
+    def pointer_bits(self) -> int:
+        """Bits of an address and of C's ``long``."""
+        return 32 if self.architecture in ("armv7l", "wasm32") else 64
+
 
 LEVELS = {
     level.name: level

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import edgeinfer
+from edgeinfer.errors import InputError
 from edgeinfer.runtime.executor import StepTime
 from edgeinfer.runtime.session import Port, Session
 from edgeinfer.tools.inspect import default_shapes
@@ -50,6 +51,8 @@ def bench(
     start = time.perf_counter()
     session = edgeinfer.load(path, threads, precision)
     loaded = time.perf_counter()
+    if not isinstance(session, Session):
+        raise InputError(f"{path} is a bundle, which has no steps to show: bench the .edge file that it was made of")
     with session:
         chosen = default_shapes(session.inputs, shapes)
         feeds = random_inputs(session.inputs, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import edgeinfer
 from edgeinfer.errors import InputError
 from edgeinfer.ops import run_graph
-from edgeinfer.runtime.session import Session
+from edgeinfer.runtime.session import Port
 from edgeinfer.tools.bench import random_inputs
 from edgeinfer.tools.images import read_input
 from edgeinfer.tools.inspect import default_shapes
@@ -28,23 +28,23 @@ class Comparison:
     rows: list[tuple[str, float, float]]
 
 
-def gather_inputs(session: Session, texts: list[str]) -> dict[str, np.ndarray]:
-    """Arrays from texts such as ``image=photo.png``.
+def gather_inputs(ports: Sequence[Port], texts: list[str]) -> dict[str, np.ndarray]:
+    """Arrays for inputs from texts such as ``image=photo.png``.
 
     Raises:
         InputError: if a text is not of this form or names no input.
     """
-    ports = {port.name: port for port in session.inputs}
+    by_name = {port.name: port for port in ports}
     feeds = {}
     for text in texts:
         name, separator, file = text.partition("=")
         if not separator:
             raise InputError(f"'{text}' is not an input: write NAME=FILE")
-        if name not in ports:
-            raise InputError(f"there is no input '{name}'; the inputs are {list(ports)}")
+        if name not in by_name:
+            raise InputError(f"there is no input '{name}'; the inputs are {list(by_name)}")
         if name in feeds:
             raise InputError(f"input '{name}' is given twice")
-        feeds[name] = read_input(ports[name], Path(file))
+        feeds[name] = read_input(by_name[name], Path(file))
     return feeds
 
 
@@ -54,7 +54,7 @@ def compare(original: Path, converted: Path, texts: list[str], shapes: Mapping[s
     The original runs by ONNX Runtime if it is installed, else by the NumPy references of the unfused graph.
     """
     with edgeinfer.load(converted) as session:
-        feeds = gather_inputs(session, texts)
+        feeds = gather_inputs(session.inputs, texts)
         given = {name: array.shape for name, array in feeds.items()}
         chosen = default_shapes(session.inputs, {**shapes, **given})
         feeds = {**random_inputs(session.inputs, chosen), **feeds}

@@ -19,10 +19,20 @@ def write_sealed(path: Path, data: bytes) -> None:
         part.write_bytes(data + hashlib.sha256(data).digest())
 
 
+def read_sealed(path: Path) -> bytes | None:
+    """The data without its digest, None if the file is not exactly as it was written.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    content = path.read_bytes()
+    data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
 def is_sealed(path: Path) -> bool:
     """Whether the file exists and is exactly as it was written."""
     try:
-        content = path.read_bytes()
+        return read_sealed(path) is not None
     except OSError:
         return False
-    return hashlib.sha256(content[:-_DIGEST_BYTES]).digest() == content[-_DIGEST_BYTES:]

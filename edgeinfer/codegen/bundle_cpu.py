@@ -1,0 +1,45 @@
+"""LLVM text that asks a CPU whether it has what a level needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from edgeinfer.simd.levels import Level
+
+_FILES = Path(__file__).parent / "bundle_files"
+
+# Bits of CPUID's words, as Intel's Software Developer's Manual numbers them (volume 2A, CPUID).
+_SSE42 = 1 << 9 | 1 << 19 | 1 << 20 | 1 << 23
+_AVX2 = _SSE42 | 1 << 12 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29
+_AVX2_LEAF7 = 1 << 3 | 1 << 5 | 1 << 8
+_AVX512_LEAF7 = _AVX2_LEAF7 | 1 << 16 | 1 << 17 | 1 << 28 | 1 << 30 | 1 << 31
+_VNNI = 1 << 11
+_AVX_VNNI, _BF16 = 1 << 4, 1 << 5
+# Registers that the system saves: SSE and AVX; and AVX-512's.
+_YMM, _ZMM = 0x06, 0xE6
+
+# By level: CPUID leaf 1 ECX, XCR0, leaf 7 EBX, leaf 7 ECX, leaf 7.1 EAX.
+_X86_64 = {
+    "v128": (_SSE42, 0, 0, 0, 0),
+    "avx2": (_AVX2, _YMM, _AVX2_LEAF7, 0, 0),
+    "avxvnni": (_AVX2, _YMM, _AVX2_LEAF7, 0, _AVX_VNNI),
+    "avx512": (_AVX2, _ZMM, _AVX512_LEAF7, 0, 0),
+    "vnni": (_AVX2, _ZMM, _AVX512_LEAF7, _VNNI, 0),
+    "bf16": (_AVX2, _ZMM, _AVX512_LEAF7, _VNNI, _BF16),
+}
+
+
+def cpu_check(level: Level) -> str:
+    """The function ``cpu_has_level`` as LLVM text; true where the architecture has no way to ask."""
+    if level.architecture != "x86_64":
+        return "define internal i1 @cpu_has_level() #0 {\n  ret i1 true\n}"
+    leaf1_ecx, xcr0, leaf7_ebx, leaf7_ecx, leaf7_1_eax = _X86_64[level.name]
+    return Template((_FILES / "cpu_x86_64.ll").read_text()).substitute(
+        leaf1_ecx=leaf1_ecx,
+        needs_avx="true" if xcr0 else "false",
+        xcr0=xcr0,
+        leaf7_ebx=leaf7_ebx,
+        leaf7_ecx=leaf7_ecx,
+        leaf7_1_eax=leaf7_1_eax,
+    )
