@@ -82,6 +82,7 @@ def describe_bundle(
         "architecture": target.level.architecture,
         "level": target.level.name,
         "threads": plan.threads,
+        "weight_bytes": len(plan.weights.data),
         "inputs": [port.to_json() for port in inputs],
         "outputs": [port.to_json() for port in outputs],
     }

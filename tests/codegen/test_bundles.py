@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shutil
 import subprocess
 import threading
@@ -14,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import edgeinfer
-from edgeinfer.bundle_abi import BundleStatus
+from edgeinfer.bundle_abi import INFO_MARK, BundleStatus
 from edgeinfer.cli import main
 from edgeinfer.codegen.targets import TARGETS, target_of_level
 from edgeinfer.errors import FormatError, InputError, KernelError
@@ -23,7 +24,7 @@ from edgeinfer.runtime.cpu import cpu_level
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "multistyle26" / "multistyle26.edge"
 HOST = target_of_level(cpu_level()).name
-IMAGE = np.random.default_rng(0).random((1, 3, 48, 64), np.float32)
+IMAGE = np.random.default_rng(0).random((1, 3, 256, 256), np.float32)
 STYLE = np.eye(26, dtype=np.float32)[19]
 
 
@@ -37,62 +38,61 @@ def wanted() -> np.ndarray:
 @pytest.fixture
 def functions(style_bundle) -> ctypes.CDLL:
     """The C functions of the bundle."""
-    library = ctypes.CDLL(str(style_bundle / "style.so"))
-    library.style_memory_size.restype = ctypes.c_size_t
-    library.style_init.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    library.style_run.argtypes = [ctypes.c_void_p] * 3
-    library.style_work.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    library.style_stop.argtypes = [ctypes.c_void_p]
+    library = ctypes.CDLL(str(style_bundle / "multistyle26.so"))
+    library.multistyle26_memory_size.restype = ctypes.c_size_t
+    library.multistyle26_init.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    library.multistyle26_run.argtypes = [ctypes.c_void_p] * 3
+    library.multistyle26_work.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    library.multistyle26_stop.argtypes = [ctypes.c_void_p]
     return library
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_results_equal_the_sessions_bit_by_bit(style_bundle, wanted, threads):
-    with edgeinfer.load(style_bundle / "style.so", threads=threads) as bundle:
+    with edgeinfer.load(style_bundle / "multistyle26.so", threads=threads) as bundle:
         assert [(port.name, port.shape) for port in bundle.inputs] == [
-            ("image", (1, 3, 48, 64)),
+            ("image", (1, 3, 256, 256)),
             ("style_weights", (26,)),
         ]
         for _ in range(3):
             np.testing.assert_array_equal(bundle(IMAGE, STYLE), wanted)
 
 
-def test_code_is_small_beside_the_weights(tmp_path, capsys):
-    arguments = ["export", str(MODEL), "--target", HOST, "--shape", "image=1x3x256x256", "-o", str(tmp_path)]
-    assert main(arguments) == 0
-    size = float(capsys.readouterr().out.split(": ")[1].split(" kB of code")[0])
-    assert size <= 150
+def test_code_is_small_beside_the_weights(style_bundle):
+    content = (style_bundle / "multistyle26.so").read_bytes()
+    text = content[content.index(INFO_MARK) + len(INFO_MARK) :].split(b"\0")[0]
+    assert 0 < len(content) - json.loads(text)["weight_bytes"] <= 150_000
 
 
 def test_object_needs_only_the_c_library_and_shows_only_its_own_names(style_bundle):
     if shutil.which("nm") is None:
         pytest.skip("nm of the binutils is not installed")
-    done = subprocess.run(["nm", style_bundle / "style.o"], capture_output=True, text=True, check=True)
+    done = subprocess.run(["nm", style_bundle / "multistyle26.o"], capture_output=True, text=True, check=True)
     rows = [line.split()[-2:] for line in done.stdout.splitlines()]
     assert {name for kind, name in rows if kind == "U"} <= {"memcpy", "memset", "memmove", "syscall"}
     shown = {name for kind, name in rows if kind.isupper() and kind != "U"}
     assert len(shown) >= 8
-    assert all(name.startswith("style_") for name in shown)
+    assert all(name.startswith("multistyle26_") for name in shown)
 
 
 def run_status(library: ctypes.CDLL, block: int, image: np.ndarray, output: np.ndarray) -> int:
     inputs = (ctypes.c_void_p * 2)(image.ctypes.data, STYLE.ctypes.data)
     outputs = (ctypes.c_void_p * 1)(output.ctypes.data)
-    return library.style_run(block, inputs, outputs)
+    return library.multistyle26_run(block, inputs, outputs)
 
 
 @pytest.mark.parametrize("shift", [0, 1, 63])
 def test_block_may_start_anywhere_and_nothing_beyond_it_is_touched(functions, wanted, shift):
-    size = functions.style_memory_size(2)
+    size = functions.multistyle26_memory_size(2)
     block = np.full(size + 256, 0xAB, np.uint8)
     start = 64 + shift
     address = block.ctypes.data + start
-    assert functions.style_init(address, size, 2) == BundleStatus.OK
-    worker = threading.Thread(target=functions.style_work, args=(address, 1))
+    assert functions.multistyle26_init(address, size, 2) == BundleStatus.OK
+    worker = threading.Thread(target=functions.multistyle26_work, args=(address, 1))
     worker.start()
     output = np.empty_like(wanted)
     assert run_status(functions, address, IMAGE, output) == BundleStatus.OK
-    assert functions.style_stop(address) == BundleStatus.OK
+    assert functions.multistyle26_stop(address) == BundleStatus.OK
     worker.join()
     np.testing.assert_array_equal(output, wanted)
     assert (block[:start] == 0xAB).all()
@@ -100,29 +100,34 @@ def test_block_may_start_anywhere_and_nothing_beyond_it_is_touched(functions, wa
 
 
 def test_mistakes_give_codes(functions, wanted):
-    size = functions.style_memory_size(2)
+    size = functions.multistyle26_memory_size(2)
     block, output = np.zeros(size, np.uint8), np.empty_like(wanted)
     address = block.ctypes.data
-    assert functions.style_memory_size(0) == functions.style_memory_size(257) == functions.style_memory_size(-1) == 0
-    assert functions.style_init(None, size, 2) == BundleStatus.NULL
-    assert functions.style_init(address, size - 1, 2) == BundleStatus.MEMORY
-    assert functions.style_init(address, size, 0) == BundleStatus.THREADS
-    assert functions.style_init(address, size, -1) == BundleStatus.THREADS
+    assert (
+        functions.multistyle26_memory_size(0)
+        == functions.multistyle26_memory_size(257)
+        == functions.multistyle26_memory_size(-1)
+        == 0
+    )
+    assert functions.multistyle26_init(None, size, 2) == BundleStatus.NULL
+    assert functions.multistyle26_init(address, size - 1, 2) == BundleStatus.MEMORY
+    assert functions.multistyle26_init(address, size, 0) == BundleStatus.THREADS
+    assert functions.multistyle26_init(address, size, -1) == BundleStatus.THREADS
     assert run_status(functions, address, IMAGE, output) == BundleStatus.STATE
-    assert functions.style_work(address, 1) == BundleStatus.STATE
-    assert functions.style_init(address, size, 1) == BundleStatus.OK
-    assert functions.style_work(address, 0) == BundleStatus.THREADS
-    assert functions.style_work(address, 1) == BundleStatus.THREADS
-    assert functions.style_run(address, None, None) == BundleStatus.NULL
-    assert functions.style_run(address, (ctypes.c_void_p * 2)(), None) == BundleStatus.NULL
+    assert functions.multistyle26_work(address, 1) == BundleStatus.STATE
+    assert functions.multistyle26_init(address, size, 1) == BundleStatus.OK
+    assert functions.multistyle26_work(address, 0) == BundleStatus.THREADS
+    assert functions.multistyle26_work(address, 1) == BundleStatus.THREADS
+    assert functions.multistyle26_run(address, None, None) == BundleStatus.NULL
+    assert functions.multistyle26_run(address, (ctypes.c_void_p * 2)(), None) == BundleStatus.NULL
     assert run_status(functions, address, IMAGE, output) == BundleStatus.OK
-    assert functions.style_stop(address) == BundleStatus.OK
-    assert functions.style_stop(address) == BundleStatus.STATE
+    assert functions.multistyle26_stop(address) == BundleStatus.OK
+    assert functions.multistyle26_stop(address) == BundleStatus.STATE
 
 
 def test_wrong_inputs_are_refused(style_bundle):
-    with edgeinfer.load(style_bundle / "style.so", threads=1) as bundle:
-        with pytest.raises(InputError, match=r"'image' of this bundle is float32\[1, 3, 48, 64\], got float64"):
+    with edgeinfer.load(style_bundle / "multistyle26.so", threads=1) as bundle:
+        with pytest.raises(InputError, match=r"'image' of this bundle is float32\[1, 3, 256, 256\], got float64"):
             bundle(IMAGE.astype(np.float64), STYLE)
         with pytest.raises(InputError, match="the inputs are"):
             bundle.run({"image": IMAGE})
@@ -132,7 +137,7 @@ def test_wrong_inputs_are_refused(style_bundle):
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: data[:900] + data[901:]])
 def test_damaged_bundle_is_refused(style_bundle, tmp_path, damage):
-    (tmp_path / "style.so").write_bytes(damage((style_bundle / "style.so").read_bytes()))
+    (tmp_path / "style.so").write_bytes(damage((style_bundle / "multistyle26.so").read_bytes()))
     with pytest.raises(FormatError, match="damaged"):
         edgeinfer.load(tmp_path / "style.so")
 
@@ -140,7 +145,7 @@ def test_damaged_bundle_is_refused(style_bundle, tmp_path, damage):
 def test_bundle_for_another_cpu_is_not_loaded(style_bundle, monkeypatch):
     monkeypatch.setattr("edgeinfer.runtime.bundle.available_levels", lambda: ["other"])
     with pytest.raises(KernelError, match=f"exported for {HOST.replace('+', '[+]')}; this machine can run other"):
-        edgeinfer.load(style_bundle / "style.so")
+        edgeinfer.load(style_bundle / "multistyle26.so")
 
 
 def test_missing_bundle_is_named(tmp_path):
