@@ -10,7 +10,7 @@ from typing import Any
 
 import edgeinfer
 from edgeinfer.codegen.bundle_layout import bundle_layout
-from edgeinfer.codegen.bundle_module import bundle_object, describe_bundle, entries_text
+from edgeinfer.codegen.bundle_module import bundle_object, describe_bundle, entries_text, loaded_bytes
 from edgeinfer.codegen.bundle_ports import bundle_ports
 from edgeinfer.codegen.bundle_sources import build_file_text, header_text, threads_header_text
 from edgeinfer.codegen.linker import find_linker, link_shared
@@ -37,7 +37,7 @@ class Bundle:
         object: ``NAME.o``, for linking into a program.
         library: ``NAME.so``, None where the target has none or there is no linker for it.
         weight_bytes: bytes of the packed weights.
-        code_bytes: bytes of the library, or else of the object file, beside them.
+        code_bytes: bytes of code and tables that end in a program, beside the weights.
     """
 
     header: Path
@@ -109,7 +109,7 @@ def export_bundle(
         folder / f"{name}.o",
         folder / f"{name}.so" if library is not None else None,
         weight_bytes,
-        len(library or code) - weight_bytes,
+        loaded_bytes(code) - weight_bytes,
     )
 
 

@@ -177,3 +177,10 @@ def bundle_object(entries: str, kernels: Mapping[str, bytes], target: Target) ->
         module.get_function(name).linkage = "internal"
     module.verify()
     return bytes(machine.emit_object(module))
+
+
+def loaded_bytes(code: bytes) -> int:
+    """Bytes of an object file that end in a program: code and data, not symbols and relocations."""
+    loaded = (b".text", b".rodata", b".data", b".eh_frame", b"__text", b"__const", b"__data", b"CODE", b"DATA")
+    sections = llvm.ObjectFileRef.from_data(code).sections()
+    return sum(section.size() for section in sections if (section.name() or b"").startswith(loaded))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -119,3 +120,18 @@ def test_cpp_class_runs_a_model(style_bundle, tmp_path):
     ]
     done = subprocess.run([tmp_path / "build" / "describe", "0"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "describe: edgeinfer: init failed with status 3\n")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the bundle is not for x86-64")
+@needs("gcc", "qemu-x86_64")
+def test_old_cpu_is_refused_with_a_code(style_bundle, tmp_path):
+    program = tmp_path / "restyle"
+    run("gcc", "-O2", f"-I{style_bundle}", EXAMPLES / "c" / "restyle.c", style_bundle / "multistyle26.o", "-pthread",
+        "-o", program)  # fmt: skip
+    write_ppm(tmp_path / "in.ppm", 256, 256)
+    command = ["qemu-x86_64", "-cpu", "core2duo", program, tmp_path / "in.ppm", tmp_path / "out.ppm", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "restyle: this CPU lacks instructions that the model was compiled for\n",
+    )

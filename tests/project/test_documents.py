@@ -45,7 +45,7 @@ def test_examples_of_the_python_document_run(tmp_path):
 
 
 def test_commands_of_the_documents_are_understood():
-    blocks = [block for name in ("README.md", "docs/cli.md") for block in code_blocks(name, "")]
+    blocks = [block for name in ("README.md", "docs/cli.md", "docs/embedding.md") for block in code_blocks(name, "")]
     commands = [line for block in blocks for line in block.splitlines() if line.startswith("edgeinfer ")]
     assert len(commands) >= 8
     parser = build_parser()
