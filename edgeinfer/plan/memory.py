@@ -21,7 +21,8 @@ def align(size: int) -> int:
 def aligned_block(size: int) -> np.ndarray:
     """A writable uint8 array of ``size`` bytes that starts on a multiple of ALIGNMENT; contents are arbitrary."""
     if size >= MAPPED_BYTES:
-        pages = mmap.mmap(-1, size)
+        # Private pages: a forked process gets its own, and the system backs no others by huge pages.
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):
                 pages.madvise(mmap.MADV_HUGEPAGE)

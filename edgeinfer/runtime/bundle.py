@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,63 @@ from edgeinfer.errors import FormatError, InputError, KernelError
 from edgeinfer.graph import DType
 from edgeinfer.plan.memory import aligned_block
 from edgeinfer.runtime.cpu import available_levels
+from edgeinfer.runtime.placement import WorkerPlacement
 from edgeinfer.runtime.session import Port
 from edgeinfer.runtime.threads import resolve_threads
 from edgeinfer.sealed_file import read_sealed
+
+
+class _Instance:
+    """The C functions of a bundle, one block of memory, and the threads that work on it."""
+
+    def __init__(self, library: ctypes.CDLL, name: str, threads: int) -> None:
+        self._library, self._name, self._threads = library, name, threads
+        self._run = self._function("run", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        self._work = self._function("work", ctypes.c_void_p, ctypes.c_int)
+        self._stop = self._function("stop", ctypes.c_void_p)
+        self._init = self._function("init", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        memory_size = self._function("memory_size", ctypes.c_int)
+        memory_size.restype = ctypes.c_size_t
+        self._block = aligned_block(memory_size(threads))
+        self._address = self._block.ctypes.data
+        self._start()
+
+    def _function(self, verb: str, *arguments: Any) -> Any:
+        function = self._library[f"{self._name}_{verb}"]
+        function.argtypes, function.restype = arguments, ctypes.c_int
+        return function
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._check("init", self._init(self._address, self._block.nbytes, self._threads))
+        self._workers = [
+            threading.Thread(
+                target=self._work, args=(self._address, index), name=f"{self._name}-worker-{index}", daemon=True
+            )
+            for index in range(1, self._threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+        self._placement = WorkerPlacement([worker.native_id or 0 for worker in self._workers])
+
+    def _check(self, verb: str, status: int) -> None:
+        if status:
+            raise KernelError(f"{self._name}_{verb} failed: {BundleStatus(status).name}")
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Compute the outputs in place."""
+        # The worker threads do not exist in a forked process.
+        if os.getpid() != self._process:
+            self._start()
+        self._placement.update()
+        self._check("run", self._run(self._address, _addresses(inputs), _addresses(outputs)))
+
+    def close(self) -> None:
+        """Let the workers end and wait for them."""
+        if os.getpid() == self._process:
+            self._stop(self._address)
+            for worker in self._workers:
+                worker.join()
 
 
 class BundleSession:
@@ -42,40 +97,13 @@ class BundleSession:
         self.inputs = [_port(port) for port in description["inputs"]]
         self.outputs = [_port(port) for port in description["outputs"]]
         try:
-            self._library = ctypes.CDLL(str(Path(path).resolve()))
+            library = ctypes.CDLL(str(Path(path).resolve()))
         except OSError as error:
             raise KernelError(f"cannot load {path}: {error}") from error
-        self._run = self._function("run", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        self._work = self._function("work", ctypes.c_void_p, ctypes.c_int)
-        self._stop = self._function("stop", ctypes.c_void_p)
-        self._init = self._function("init", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        memory_size = self._function("memory_size", ctypes.c_int)
-        memory_size.restype = ctypes.c_size_t
         self._lock = threading.Lock()
-        self._workers: list[threading.Thread] = []
-        self._closed = False
-        self._block = aligned_block(memory_size(self.threads))
-        self._start()
-
-    def _function(self, verb: str, *arguments: Any) -> Any:
-        function = self._library[f"{self.name}_{verb}"]
-        function.argtypes, function.restype = arguments, ctypes.c_int
-        return function
-
-    def _start(self) -> None:
-        self._process = os.getpid()
-        address = self._block.ctypes.data
-        self._check("init", self._init(address, self._block.nbytes, self.threads))
-        self._workers = [
-            threading.Thread(target=self._work, args=(address, index), name=f"{self.name}-worker-{index}", daemon=True)
-            for index in range(1, self.threads)
-        ]
-        for worker in self._workers:
-            worker.start()
-
-    def _check(self, verb: str, status: int) -> None:
-        if status:
-            raise KernelError(f"{self.name}_{verb} failed: {BundleStatus(status).name}")
+        self._instance = _Instance(library, self.name, self.threads)
+        # Runs when the session is collected, and before the interpreter ends: workers must not outlive their memory.
+        self._end = weakref.finalize(self, self._instance.close)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model.
@@ -92,11 +120,9 @@ class BundleSession:
         arrays = self._checked(feeds)
         outputs = [np.empty(_shape(port), port.dtype.numpy) for port in self.outputs]
         with self._lock:
-            if self._closed:
+            if not self._end.alive:
                 raise InputError("the session is closed")
-            if os.getpid() != self._process:
-                self._start()
-            self._check("run", self._run(self._block.ctypes.data, _addresses(arrays), _addresses(outputs)))
+            self._instance.run(arrays, outputs)
         return {port.name: array for port, array in zip(self.outputs, outputs, strict=True)}
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray | list[np.ndarray]:
@@ -126,11 +152,7 @@ class BundleSession:
     def close(self) -> None:
         """End the worker threads; the session cannot run afterwards."""
         with self._lock:
-            if not self._closed and os.getpid() == self._process:
-                self._stop(self._block.ctypes.data)
-                for worker in self._workers:
-                    worker.join()
-            self._closed, self._workers = True, []
+            self._end()
 
     def __enter__(self) -> BundleSession:
         return self
@@ -139,10 +161,6 @@ class BundleSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_process"):
-            self.close()
 
 
 def _shape(port: Port) -> tuple[int, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -133,6 +135,26 @@ def test_wrong_inputs_are_refused(style_bundle):
             bundle.run({"image": IMAGE})
     with pytest.raises(InputError, match="closed"):
         bundle(IMAGE, STYLE)
+
+
+def test_program_may_end_without_closing(style_bundle):
+    program = (
+        "import sys, numpy as np, edgeinfer\n"
+        "bundle = edgeinfer.load(sys.argv[1], threads=2)\n"
+        "bundle(np.zeros((1, 3, 256, 256), np.float32), np.zeros(26, np.float32))\n"
+    )
+    for _ in range(8):
+        done = subprocess.run([sys.executable, "-c", program, style_bundle / "multistyle26.so"], check=False)
+        assert done.returncode == 0
+
+
+def test_forked_process_runs_with_workers_of_its_own(style_bundle, wanted):
+    with edgeinfer.load(style_bundle / "multistyle26.so", threads=2) as bundle:
+        child = os.fork()
+        if not child:
+            os._exit(0 if np.array_equal(bundle(IMAGE, STYLE), wanted) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        np.testing.assert_array_equal(bundle(IMAGE, STYLE), wanted)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: data[:900] + data[901:]])
