@@ -36,7 +36,11 @@ def target_machine(triple: str, level: Level) -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="default")
+    # WebAssembly's position-independent objects are only for modules that are linked while a program runs.
+    reloc = "static" if level.architecture == "wasm32" else "pic"
+    return target.create_target_machine(
+        cpu=level.cpu, features=level.features, opt=3, reloc=reloc, codemodel="default", abiname=level.abi
+    )
 
 
 def _unoptimised_ir(source: KernelSource) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from edgeinfer.abi import STEP, TEAM
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import as_i64, atomic_add, atomic_load, atomic_store, syscall
+from edgeinfer.simd.pointers import as_i64, atomic_add, atomic_load, atomic_store, syscall_of
 
 _STEP_WORDS = STEP.itemsize // 8
 _FUTEX_WAIT_PRIVATE = 128
@@ -36,9 +36,10 @@ _STEPS, _FIRST, _LAST = _word("steps"), _word("first"), _word("last")
 @intrinsic
 def _call_kernel(typing_context: Any, kernel: Any, params: Any, worker: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        kernel_type = ir.FunctionType(ir.VoidType(), [word, word]).as_pointer()
-        builder.call(builder.inttoptr(args[0], kernel_type), [args[1], args[2]])
+        pointer = ir.IntType(8).as_pointer()
+        kernel_type = ir.FunctionType(ir.VoidType(), [pointer, pointer]).as_pointer()
+        arguments = [builder.inttoptr(address, pointer) for address in args[1:]]
+        builder.call(builder.inttoptr(args[0], kernel_type), arguments)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
@@ -72,6 +73,7 @@ def _address_of(typing_context: Any, record: Any) -> Any:
 @functools.cache
 def _wait_of(simd: Simd) -> Callable[..., None]:
     pause = _pause_of(simd.level.architecture)
+    syscall = syscall_of(simd.level.pointer_bits)
 
     @njit(forceinline=True)
     def wait_for_change(team: Any, word: Any, old: Any, spins: Any, futex_call: Any) -> None:
@@ -89,18 +91,24 @@ def _wait_of(simd: Simd) -> Callable[..., None]:
     return wait_for_change
 
 
-@njit(forceinline=True)
-def _change(team: Any, word: Any, futex_call: Any) -> None:
-    """Add one to the word at ``team + word`` and wake whoever sleeps on it."""
-    atomic_add(as_i64(team + word), 1)
-    if atomic_load(as_i64(team + _SLEEPERS)) > 0:
-        syscall(futex_call, team + word, _FUTEX_WAKE_PRIVATE, _EVERYONE, 0)
+@functools.cache
+def _change_of(simd: Simd) -> Callable[..., None]:
+    syscall = syscall_of(simd.level.pointer_bits)
+
+    @njit(forceinline=True)
+    def change(team: Any, word: Any, futex_call: Any) -> None:
+        """Add one to the word at ``team + word`` and wake whoever sleeps on it."""
+        atomic_add(as_i64(team + word), 1)
+        if atomic_load(as_i64(team + _SLEEPERS)) > 0:
+            syscall(futex_call, team + word, _FUTEX_WAKE_PRIVATE, _EVERYONE, 0)
+
+    return change
 
 
 @functools.cache
 def _steps_of(simd: Simd) -> Callable[..., None]:
     """``run(team, worker, threads, spins, futex_call)``: all steps of the team's range, with a barrier after each."""
-    wait_for_change = _wait_of(simd)
+    wait_for_change, change = _wait_of(simd), _change_of(simd)
 
     @njit(forceinline=True)
     def barrier(team: Any, threads: Any, spins: Any, futex_call: Any) -> None:
@@ -113,7 +121,7 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
         if atomic_add(as_i64(team + _ARRIVED), 1) == threads - 1:
             atomic_store(as_i64(team + _ARRIVED), 0)
             atomic_store(counter, 0)
-            _change(team, _GENERATION, futex_call)
+            change(team, _GENERATION, futex_call)
         else:
             wait_for_change(team, _GENERATION, generation, spins, futex_call)
 
@@ -132,14 +140,14 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
 @kernel_family("run_tape", params=TEAM)
 def run_tape(simd: Simd) -> Callable[..., None]:
     """Run steps ``first`` to ``last`` of the team's table with all workers; called by worker 0."""
-    run_steps = _steps_of(simd)
+    run_steps, change = _steps_of(simd), _change_of(simd)
 
     def body(team: Any, worker: Any) -> None:
         address = _address_of(team)
         threads = team.threads
         futex_call = team.futex_call
         if threads > 1:
-            _change(address, _EPOCH, futex_call)
+            change(address, _EPOCH, futex_call)
         run_steps(address, _address_of(worker), threads, team.spins, futex_call)
 
     return body

@@ -24,6 +24,8 @@ class Level:
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
+        like: a level of another architecture with as many lanes and registers, whose tiles serve here too.
+        abi: LLVM's name of the calling convention, where the architecture has several.
     """
 
     name: str
@@ -36,6 +38,13 @@ class Level:
     by_lane: bool = False
     dot: str = "pairs"
     base: str = ""
+    like: str = ""
+    abi: str = ""
+
+    @property
+    def pointer_bits(self) -> int:
+        """Bits of an address and of C's ``long``."""
+        return 32 if self.architecture in ("armv7l", "wasm32") else 64
 
     @property
     def pointer_bits(self) -> int:
@@ -61,16 +70,30 @@ LEVELS = {
         ),
         Level("avx2", "x86_64", 8, 16, "x86-64-v3", "", "AVX2, FMA, F16C, BMI"),
         Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
+        Level(
+            "i8mm", "aarch64", 4, 32, "cortex-a76", "+i8mm,-rcpc,-ssbs", "Armv8.2-A with float16, dotprod, i8mm",
+            by_lane=True, base="dotprod",
+        ),
+        Level(
+            "dotprod", "aarch64", 4, 32, "cortex-a76", "-rcpc,-ssbs", "Armv8.2-A with float16, dotprod",
+            by_lane=True, base="neon",
+        ),
         Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True),
+        Level("neon32", "armv7l", 4, 16, "cortex-a9", "", "Armv7-A with NEON", like="v128"),
+        Level(
+            "rvv", "riscv64", 4, 32, "generic-rv64", "+m,+a,+f,+d,+c,+v", "RV64GC with V (vectors of 128 bits)",
+            like="neon", abi="lp64d",
+        ),
+        Level("simd128", "wasm32", 4, 16, "generic", "+simd128", "WebAssembly with SIMD of 128 bits", like="v128"),
     )
 }  # fmt: skip
 
 
 def at_level(by_level: Mapping[str, Value], level: Level) -> Value | None:
-    """The entry of a level, else that of its base, and so on; None if there is none."""
+    """The entry of a level, else that of its base or of the level it is like, and so on; None if there is none."""
     name = level.name
     while name:
         if name in by_level:
             return by_level[name]
-        name = LEVELS[name].base
+        name = LEVELS[name].base or LEVELS[name].like
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -105,17 +106,24 @@ def float_bits(typing_context: Any, value: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
-@intrinsic
-def syscall(typing_context: Any, number: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Linux system call with four arguments, through libc's ``syscall``."""
+@functools.cache
+def syscall_of(pointer_bits: int) -> Any:
+    """``syscall(number, a, b, c, d)``: Linux system call, through libc's ``syscall`` of words as long as a pointer."""
+    word = ir.IntType(pointer_bits)
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function_type = ir.FunctionType(_I64, [_I64] * 7)
-        function = cgutils.get_or_insert_function(builder.module, function_type, "syscall")
-        zero = ir.Constant(_I64, 0)
-        return builder.call(function, [*arguments, zero, zero])
+    @intrinsic
+    def syscall(typing_context: Any, number: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            function_type = ir.FunctionType(word, [word] * 7)
+            function = cgutils.get_or_insert_function(builder.module, function_type, "syscall")
+            zero = ir.Constant(word, 0)
+            words = [builder.trunc(argument, word) for argument in arguments] if pointer_bits < 64 else arguments
+            builder.call(function, [*words, zero, zero])
+            return context.get_dummy_value()
 
-    return types.int64(*[types.int64] * 5), codegen
+        return types.void(*[types.int64] * 5), codegen
+
+    return syscall
 
 
 _OFFSET_MASK = np.int64((1 << 48) - 1)
