@@ -46,11 +46,6 @@ class Level:
         """Bits of an address and of C's ``long``."""
         return 32 if self.architecture in ("armv7l", "wasm32") else 64
 
-    @property
-    def pointer_bits(self) -> int:
-        """Bits of an address and of C's ``long``."""
-        return 32 if self.architecture in ("armv7l", "wasm32") else 64
-
 
 LEVELS = {
     level.name: level
