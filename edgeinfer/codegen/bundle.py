@@ -13,7 +13,7 @@ from edgeinfer.codegen.bundle_layout import bundle_layout
 from edgeinfer.codegen.bundle_module import bundle_object, describe_bundle, entries_text, loaded_bytes
 from edgeinfer.codegen.bundle_ports import bundle_ports
 from edgeinfer.codegen.bundle_sources import build_file_text, header_text, threads_header_text
-from edgeinfer.codegen.linker import find_linker, link_shared
+from edgeinfer.codegen.linker import find_linker, find_web_linker, link_shared, link_web_module
 from edgeinfer.codegen.pack import compile_all, list_kernels
 from edgeinfer.codegen.targets import Target
 from edgeinfer.errors import DynamicShapeError, InputError, KernelError, PlanError
@@ -35,7 +35,7 @@ class Bundle:
     Attributes:
         header: ``NAME.h``.
         object: ``NAME.o``, for linking into a program.
-        library: ``NAME.so``, None where the target has none or there is no linker for it.
+        library: ``NAME.so`` or ``NAME.wasm``, None where the target has none or there is no linker for it.
         weight_bytes: bytes of the packed weights.
         code_bytes: bytes of code and tables that end in a program, beside the weights.
     """
@@ -90,7 +90,7 @@ def export_bundle(
     description = describe_bundle(name, target, plan, *ports, edgeinfer.__version__)
     entries = entries_text(name, target, plan, layout, ports, description)
     code = bundle_object(entries, dict(zip(names, bitcode, strict=True)), target)
-    library = link_shared([code], target) if find_linker(target) is not None else None
+    suffix, linked = _link(code, target)
     header = header_text(name, target.name, edgeinfer.__version__, threads, layout, *ports)
     texts = {f"{name}.h": header, "CMakeLists.txt": build_file_text(name), "edgeinfer_threads.h": threads_header_text()}
     try:
@@ -99,18 +99,30 @@ def export_bundle(
                 part.write_text(text)
         with replacing(folder / f"{name}.o") as part:
             part.write_bytes(code)
-        if library is not None:
-            write_sealed(folder / f"{name}.so", library)
+        if suffix == ".so":
+            write_sealed(folder / f"{name}.so", linked)
+        elif suffix:
+            with replacing(folder / f"{name}{suffix}") as part:
+                part.write_bytes(linked)
     except OSError as error:
         raise KernelError(f"cannot write to {folder}: {error.strerror}") from error
     weight_bytes = len(plan.weights.data)
     return Bundle(
         folder / f"{name}.h",
         folder / f"{name}.o",
-        folder / f"{name}.so" if library is not None else None,
+        folder / f"{name}{suffix}" if suffix else None,
         weight_bytes,
         loaded_bytes(code) - weight_bytes,
     )
+
+
+def _link(code: bytes, target: Target) -> tuple[str, bytes]:
+    """The suffix and the contents of the shared library or WebAssembly module, empty where there is none."""
+    if target.system == "wasm":
+        return (".wasm", link_web_module(code)) if find_web_linker() is not None else ("", b"")
+    if target.loads_libraries and find_linker(target) is not None:
+        return ".so", link_shared([code], target)
+    return "", b""
 
 
 def _complete_shapes(graph: Graph, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

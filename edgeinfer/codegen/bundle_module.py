@@ -33,6 +33,8 @@ _FUTEX_CALL = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "armv7l": 240}
 # The CPU that the C functions are compiled for: they must run, and refuse, on any of its architecture.
 _BASE_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
 _TENSOR_TYPE = f"{{ ptr, i32, i32, [{MAX_RANK} x i64], i64, double, i64 }}"
+# WebAssembly has no system to call; with one thread, and it has no more, nothing ever waits.
+_NO_SYSCALL = "define i32 @syscall(i32, i32, i32, i32, i32, i32, i32) {\n  ret i32 -38\n}"
 _PLAIN = bytes(range(32, 127)).replace(b'"', b"").replace(b"\\", b"")
 
 
@@ -111,7 +113,7 @@ def entries_text(
         f'{row_type} <{{ ptr @{kernel}{gap}, ptr getelementptr (i8, ptr @"{name}.params", i64 {offset}){gap} }}>'
         for kernel, offset in zip(kernels, offsets, strict=True)
     )
-    declarations = [f"declare void @{kernel}(ptr, ptr)" for kernel in dict.fromkeys([*kernels, run_tape, worker_loop])]
+    declarations = [f"declare ptr @{kernel}(ptr, ptr)" for kernel in dict.fromkeys([*kernels, run_tape, worker_loop])]
     magic = hashlib.sha256(info + weights + params.tobytes() + steps.encode()).digest()[:7]
     base_cpu = _BASE_CPU.get(level.architecture)
     inputs, outputs = ports
@@ -129,7 +131,7 @@ def entries_text(
         "info_bytes": len(info),
         "tensors": f"{_tensor_tables(name, 'input', inputs)}\n{_tensor_tables(name, 'output', outputs)}",
         "tensor_type": _TENSOR_TYPE,
-        "declarations": "\n".join(declarations),
+        "declarations": "\n".join(declarations + [_NO_SYSCALL] * (level.architecture == "wasm32")),
         "cpu_check": cpu_check(level),
         "base_cpu": f'"target-cpu"="{base_cpu}" "target-features"=""' if base_cpu else "",
         "bundle_abi": BUNDLE_ABI,
@@ -175,6 +177,8 @@ def bundle_object(entries: str, kernels: Mapping[str, bytes], target: Target) ->
     for name, bitcode in kernels.items():
         module.link_in(llvm.parse_bitcode(bitcode))
         module.get_function(name).linkage = "internal"
+    if target.level.architecture == "wasm32":
+        module.get_function("syscall").linkage = "internal"
     module.verify()
     return bytes(machine.emit_object(module))
 

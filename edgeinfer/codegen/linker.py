@@ -65,6 +65,26 @@ def _zig(target: Target, options: tuple[str, ...]) -> Linker | None:
     return Linker((sys.executable, "-m", "ziglang", "cc", "-target", triple, *_OPTIONS, *options))
 
 
+def find_web_linker() -> tuple[str, ...] | None:
+    """The command that links WebAssembly modules, None if there is none."""
+    linker = _first_program(["wasm-ld", *(f"wasm-ld-{version}" for version in range(25, 13, -1))])
+    if linker:
+        return (linker,)
+    return (sys.executable, "-m", "ziglang", "wasm-ld") if importlib.util.find_spec("ziglang") else None
+
+
+def link_web_module(code: bytes) -> bytes:
+    """Link an object file into a WebAssembly module that exports its functions and its memory.
+
+    Raises:
+        KernelError: if there is no linker, or it fails.
+    """
+    linker = find_web_linker()
+    if linker is None:
+        raise KernelError("no linker for WebAssembly found: install lld, or pip install ziglang")
+    return _link([*linker, "--no-entry", "--export-dynamic", "--strip-all"], [code], [])
+
+
 def missing_linker(target: Target) -> str:
     """What to install to link for a target."""
     if target.level.architecture in _NEEDS_COMPILER_LIBRARY:
@@ -81,12 +101,16 @@ def link_shared(objects: list[bytes], target: Target) -> bytes:
     linker = find_linker(target)
     if linker is None:
         raise KernelError(missing_linker(target))
+    return _link(list(linker.command), objects, list(linker.libraries))
+
+
+def _link(command: list[str], objects: list[bytes], libraries: list[str]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="edgeinfer-link-") as folder:
         names = [f"{index}.o" for index in range(len(objects))]
         for name, code in zip(names, objects, strict=True):
             Path(folder, name).write_bytes(code)
-        command = [*linker.command, "-o", "library.so", *names, *linker.libraries]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        whole = [*command, "-o", "library.so", *names, *libraries]
+        done = subprocess.run(whole, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:
-            raise KernelError(f"{linker.command[0]} failed to link: {done.stderr.strip()}")
+            raise KernelError(f"{command[0]} failed to link: {done.stderr.strip()}")
         return Path(folder, "library.so").read_bytes()

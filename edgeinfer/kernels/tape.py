@@ -37,7 +37,8 @@ _STEPS, _FIRST, _LAST = _word("steps"), _word("first"), _word("last")
 def _call_kernel(typing_context: Any, kernel: Any, params: Any, worker: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = ir.IntType(8).as_pointer()
-        kernel_type = ir.FunctionType(ir.VoidType(), [pointer, pointer]).as_pointer()
+        # Numba's functions without a result return a null pointer; WebAssembly checks signatures at each call.
+        kernel_type = ir.FunctionType(pointer, [pointer, pointer]).as_pointer()
         arguments = [builder.inttoptr(address, pointer) for address in args[1:]]
         builder.call(builder.inttoptr(args[0], kernel_type), arguments)
         return context.get_dummy_value()

@@ -196,7 +196,7 @@ run:
   call void @store_at(ptr %team, i64 ${team_last}, i64 ${step_count})
   call void @store_at(ptr %team, i64 ${team_counter}, i64 0)
   %worker = call ptr @worker_of(ptr %instance, i32 0)
-  call void @${run_tape}(ptr %team, ptr %worker)
+  call ptr @${run_tape}(ptr %team, ptr %worker)
   ret i32 0
 null_error:
   ret i32 ${null_error}
@@ -223,7 +223,7 @@ check_index:
 work:
   %team = getelementptr i8, ptr %instance, i64 ${team}
   %worker = call ptr @worker_of(ptr %instance, i32 %index)
-  call void @${worker_loop}(ptr %team, ptr %worker)
+  call ptr @${worker_loop}(ptr %team, ptr %worker)
   ret i32 0
 null_error:
   ret i32 ${null_error}
@@ -248,7 +248,7 @@ stop:
   call void @store_at(ptr %team, i64 ${team_last}, i64 0)
   call void @store_at(ptr %team, i64 ${team_stop}, i64 1)
   %worker = call ptr @worker_of(ptr %instance, i32 0)
-  call void @${run_tape}(ptr %team, ptr %worker)
+  call ptr @${run_tape}(ptr %team, ptr %worker)
   ret i32 0
 null_error:
   ret i32 ${null_error}
