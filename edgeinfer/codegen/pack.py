@@ -39,8 +39,10 @@ def build_pack(target: Target, folder: Path, progress: Progress) -> tuple[Path, 
         The library's and the manifest's path.
 
     Raises:
-        KernelError: if there is no linker or no compiler, or the folder cannot be written.
+        KernelError: if the target has no packs, there is no linker or no compiler, or the folder cannot be written.
     """
+    if not target.loads_libraries:
+        raise KernelError(f"{target.name} has no packs, only models compiled by 'edgeinfer export'")
     if find_linker(target) is None:
         link_shared([], target)
     try:

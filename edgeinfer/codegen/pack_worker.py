@@ -11,14 +11,14 @@ import json
 import sys
 
 from edgeinfer.codegen.compiler import compile_kernel, kernel_bitcode
-from edgeinfer.codegen.targets import TARGETS
+from edgeinfer.codegen.targets import find_target
 from edgeinfer.kernels.registry import kernel_sources
 from edgeinfer.plan.kernel_set import KernelRow
 
 
 def main(arguments: list[str]) -> int:
     """Entry of the process; see the module's text."""
-    verb, target, names = arguments[0], TARGETS[arguments[1]], arguments[2:]
+    verb, target, names = arguments[0], find_target(arguments[1]), arguments[2:]
     sources = kernel_sources(target.level)
     if verb == "list":
         rows = [KernelRow(s.name, s.family, s.params, s.traits).to_json() for s in sources.values()]

@@ -71,7 +71,7 @@ class Target:
 
     @property
     def loads_libraries(self) -> bool:
-        """Whether a pack is a shared library; elsewhere it is a folder of object files."""
+        """Whether a program can load shared libraries of ours; elsewhere models are compiled into it."""
         return self.system in ("linux-gnu", "linux-musl", "android")
 
 

@@ -79,7 +79,10 @@ LEVELS = {
             "rvv", "riscv64", 4, 32, "generic-rv64", "+m,+a,+f,+d,+c,+v", "RV64GC with V (vectors of 128 bits)",
             like="neon", abi="lp64d",
         ),
-        Level("simd128", "wasm32", 4, 16, "generic", "+simd128,+bulk-memory", "WebAssembly with SIMD of 128 bits", like="v128"),
+        Level(
+            "simd128", "wasm32", 4, 16, "generic", "+simd128,+bulk-memory", "WebAssembly with SIMD, bulk memory",
+            like="v128",
+        ),
     )
 }  # fmt: skip
 

@@ -176,6 +176,16 @@ def test_every_target_compiles_a_kernel(name):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     printed, code = done.stdout.split()
     assert printed == kernel
-    elf_machine = {"x86_64": 62, "aarch64": 183}[target.level.architecture]
-    assert bytes.fromhex(code)[:4] == b"\x7fELF"
-    assert int.from_bytes(bytes.fromhex(code)[18:20], "little") == elf_machine
+    content = bytes.fromhex(code)
+    if target.system == "wasm":
+        assert content[:4] == b"\0asm"
+        return
+    elf_machine = {"x86_64": 62, "aarch64": 183, "armv7l": 40, "riscv64": 243}[target.level.architecture]
+    assert content[:4] == b"\x7fELF"
+    assert int.from_bytes(content[18:20], "little") == elf_machine
+
+
+def test_targets_without_libraries_have_no_packs(capsys, tmp_path):
+    assert main(["pack", "--target", "wasm32+simd128", "-o", str(tmp_path)]) == 2
+    assert "edgeinfer export" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

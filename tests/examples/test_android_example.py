@@ -78,7 +78,7 @@ def test_java_class_restyles_a_picture(style_bundle, tmp_path):
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="aarch64-linux-gnu-gcc is not installed")
 def test_library_for_android_needs_only_its_c_library(tmp_path):
     folder = tmp_path / "bundle"
-    arguments = ["--target", "aarch64", "--shape", "image=1x3x64x48", "-o", str(folder)]
+    arguments = ["--target", "aarch64-android", "--shape", "image=1x3x64x48", "-o", str(folder)]
     assert main(["export", str(MODEL), *arguments]) == 0
     library = tmp_path / "libstyle_model.so"
     # No NDK is needed to see that everything compiles and links: what Android's C library gives is left undefined.
