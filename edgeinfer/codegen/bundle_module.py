@@ -20,7 +20,7 @@ from edgeinfer.bundle_abi import BUNDLE_ABI, INFO_MARK, MAX_THREADS, BundleStatu
 from edgeinfer.codegen.bundle_cpu import cpu_check
 from edgeinfer.codegen.bundle_layout import BundleLayout
 from edgeinfer.codegen.bundle_ports import MAX_RANK, BundlePort
-from edgeinfer.codegen.compiler import target_machine
+from edgeinfer.codegen.compiler import emit_object, target_machine
 from edgeinfer.codegen.targets import Target
 from edgeinfer.graph import DType
 from edgeinfer.plan.plan import Plan
@@ -180,7 +180,7 @@ def bundle_object(entries: str, kernels: Mapping[str, bytes], target: Target) ->
     if target.level.architecture == "wasm32":
         module.get_function("syscall").linkage = "internal"
     module.verify()
-    return bytes(machine.emit_object(module))
+    return emit_object(module, machine, target.level)
 
 
 def loaded_bytes(code: bytes) -> int:

@@ -10,6 +10,7 @@ import functools
 import os
 import platform
 import re
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -23,6 +24,8 @@ from edgeinfer.simd.pointers import record_at
 
 # What a kernel may take from the C library.
 ALLOWED_SYMBOLS = {"memcpy", "memset", "memmove", "syscall"}
+
+_ARMV7_ROUNDING = Path(__file__).parent / "armv7_rounding.ll"
 
 
 def host_triple() -> str:
@@ -99,10 +102,21 @@ def optimised_module(source: KernelSource, level: Level, triple: str | None = No
     return module, machine
 
 
+def emit_object(module: Any, machine: Any, level: Level) -> bytes:
+    """The object file of an optimised module."""
+    if level.architecture == "armv7l":
+        rounding = llvm.parse_assembly(_ARMV7_ROUNDING.read_text())
+        names = [function.name for function in rounding.functions if not function.is_declaration]
+        module.link_in(rounding)
+        for name in names:
+            module.get_function(name).linkage = "internal"
+    return bytes(machine.emit_object(module))
+
+
 def compile_kernel(source: KernelSource, level: Level, triple: str | None = None) -> bytes:
     """The object file of a kernel for a CPU level; its symbol is the kernel's name."""
     module, machine = optimised_module(source, level, triple)
-    return bytes(machine.emit_object(module))
+    return emit_object(module, machine, level)
 
 
 def kernel_bitcode(source: KernelSource, level: Level, triple: str | None = None) -> bytes:

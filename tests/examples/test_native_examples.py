@@ -1,4 +1,4 @@
-"""The examples in C and C++, built and run on this machine, and on aarch64 under QEMU."""
+"""The examples in C and C++, built and run on this machine, and for other CPUs under QEMU."""
 
 from __future__ import annotations
 
@@ -90,15 +90,25 @@ def test_c_program_tells_what_is_wrong(style_bundle, tmp_path):
     assert (done.returncode, done.stderr) == (1, "restyle: 0 is no number of threads\n")
 
 
-@needs("aarch64-linux-gnu-gcc", "qemu-aarch64")
-def test_static_c_program_for_aarch64_restyles_a_picture(tmp_path):
+@pytest.mark.parametrize(
+    ("target", "compiler", "emulator"),
+    [
+        pytest.param(target, compiler, emulator, marks=needs(compiler, emulator.split()[0]))
+        for target, compiler, emulator in (
+            ("aarch64", "aarch64-linux-gnu-gcc", "qemu-aarch64 -cpu cortex-a53"),
+            ("armv7+neon", "arm-linux-gnueabihf-gcc", "qemu-arm"),
+            ("riscv64+v", "riscv64-linux-gnu-gcc", "qemu-riscv64 -cpu rv64,v=true,vlen=128"),
+        )
+    ],
+)
+def test_static_c_program_for_another_cpu_restyles_a_picture(tmp_path, target, compiler, emulator):
     shape, folder, program = "image=1x3x64x48", tmp_path / "bundle", tmp_path / "restyle"
-    assert main(["export", str(MODEL), "--target", "aarch64", "--shape", shape, "-o", str(folder)]) == 0
+    assert main(["export", str(MODEL), "--target", target, "--shape", shape, "-o", str(folder)]) == 0
     source = EXAMPLES / "c" / "restyle.c"
-    run("aarch64-linux-gnu-gcc", "-static", "-std=c99", "-O2", *STRICT, f"-I{folder}", source,
-        folder / "multistyle26.o", "-pthread", "-o", program)  # fmt: skip
+    run(compiler, "-static", "-std=c99", "-O2", *STRICT, f"-I{folder}", source, folder / "multistyle26.o", "-pthread",
+        "-o", program)  # fmt: skip
     image = write_ppm(tmp_path / "in.ppm", 64, 48)
-    run("qemu-aarch64", "-cpu", "cortex-a53", program, tmp_path / "in.ppm", tmp_path / "out.ppm", 7, 2)
+    run(*emulator.split(), program, tmp_path / "in.ppm", tmp_path / "out.ppm", 7, 2)
     difference = read_ppm(tmp_path / "out.ppm", 64, 48).astype(int) - restyled(image, 7, 2)
     assert np.abs(difference).max() <= 1
 
