@@ -23,11 +23,14 @@ from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.vectors import clamp, fma, vector_sqrt
 
 STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
-MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
-# flip, y_zero_point, y_scale, y_low, y_high: of quantized pictures, see QUANTIZE_PARAMS
+# epsilons: one for each channel
+MERGE_PARAMS = struct("partials gamma beta epsilons affine pixels channels pitch task_pixels pixel_tasks tiles")
+# flip, y_zero_point, y_scale, y_low, y_high: of quantized pictures, see QUANTIZE_PARAMS; residual_flip,
+# residual_scale, residual_zero: of a residual of bytes, which stand for residual_scale * byte + residual_zero
 SCALE_SHIFT_PARAMS = struct(
-    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation flip y_zero_point",
-    "low high parameter_0 parameter_1 y_scale y_low y_high",
+    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation flip y_zero_point"
+    " residual_flip",
+    "low high parameter_0 parameter_1 y_scale y_low y_high residual_scale residual_zero",
 )
 
 
@@ -100,7 +103,7 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
 
     def body(p: Any, worker: Any) -> None:
         partials, affine = buffer_f32(worker, p.partials), buffer_f32(worker, p.affine)
-        gamma, beta = buffer_f32(worker, p.gamma), buffer_f32(worker, p.beta)
+        gamma, beta, epsilons = buffer_f32(worker, p.gamma), buffer_f32(worker, p.beta), buffer_f32(worker, p.epsilons)
         vectors = p.pitch // lanes
         while True:
             task = claim(worker)
@@ -123,38 +126,13 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
             variance = deviations / splat(np.float32(p.pixels))
             count = p.channels - c
             one = splat(np.float32(1))
-            inverse = one / vector_sqrt(variance + splat(np.float32(p.epsilon)))
+            inverse = one / vector_sqrt(variance + load(epsilons, c))
             scale = load_first(gamma, c, count) * inverse
             shift = load_first(beta, c, count) - mean * scale
             store(affine, image * 2 * p.pitch + c, scale)
             store(affine, (image * 2 + 1) * p.pitch + c, shift)
 
     return body
-
-
-@kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS)
-def f32_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` of float32 pictures."""
-    load_vector, first_elements, store_vector, store_elements = simd.load, simd.load_first, simd.store, simd.store_first
-
-    @njit(forceinline=True, error_model="numpy")
-    def load(x: Any, index: Any, p: Any) -> Any:
-        return load_vector(x, index)
-
-    @njit(forceinline=True, error_model="numpy")
-    def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
-        return first_elements(x, index, count)
-
-    @njit(forceinline=True, error_model="numpy")
-    def store(y: Any, index: Any, value: Any, p: Any) -> None:
-        store_vector(y, index, value)
-
-    @njit(forceinline=True, error_model="numpy")
-    def store_first(y: Any, index: Any, value: Any, count: Any, p: Any) -> None:
-        store_elements(y, index, value, count)
-
-    reader, writer = Elements(buffer_f32, load, load_first), Elements(buffer_f32, store, store_first)
-    return scale_shift(simd, reader, writer)
 
 
 @dataclass(frozen=True)
@@ -172,16 +150,49 @@ class Elements:
     first: Callable[..., Any]
 
 
-def scale_shift(simd: Simd, reader: Elements, writer: Elements) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel; the residual is float32.
+def float_elements(simd: Simd) -> Elements:
+    """Reads of float32 elements as they are."""
+    load_vector, first_elements = simd.load, simd.load_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def load(x: Any, index: Any, p: Any) -> Any:
+        return load_vector(x, index)
+
+    @njit(forceinline=True, error_model="numpy")
+    def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
+        return first_elements(x, index, count)
+
+    return Elements(buffer_f32, load, load_first)
+
+
+@kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS)
+def f32_scale_shift(simd: Simd) -> Callable[..., None]:
+    """``y = act(x * scale + shift + residual)`` of float32 pictures."""
+    store_vector, store_elements = simd.store, simd.store_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def store(y: Any, index: Any, value: Any, p: Any) -> None:
+        store_vector(y, index, value)
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_first(y: Any, index: Any, value: Any, count: Any, p: Any) -> None:
+        store_elements(y, index, value, count)
+
+    reader = float_elements(simd)
+    return scale_shift(simd, reader, reader, Elements(buffer_f32, store, store_first))
+
+
+def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer: Elements) -> Callable[..., None]:
+    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel.
 
     ``affine_image`` is the number of floats from one image's scales to the next's, 0 if all share them. Pixels are
     done ``lanes`` at a time: so many are ``channels`` whole vectors, each with its own vector of scales. Where
     ``channels`` is not a multiple of ``lanes``, these are laid out in scratch memory first.
     """
-    lanes, load, load_first, splat = simd.lanes, simd.load, simd.load_first, simd.splat
+    lanes, load, splat = simd.lanes, simd.load, simd.splat
     read, read_first, write, write_first = reader.whole, reader.first, writer.whole, writer.first
-    x_buffer, y_buffer = reader.buffer, writer.buffer
+    read_residual, read_first_residual = residual_reader.whole, residual_reader.first
+    x_buffer, residual_buffer, y_buffer = reader.buffer, residual_reader.buffer, writer.buffer
     apply = activate(simd)
 
     @njit(forceinline=True, error_model="numpy")
@@ -204,20 +215,20 @@ def scale_shift(simd: Simd, reader: Elements, writer: Elements) -> Callable[...,
             while i < whole:
                 value = fma(read(x, start + i, p), scale, shift)
                 if has_residual:
-                    value = value + load(residual, start + i)
+                    value = value + read_residual(residual, start + i, p)
                 write(y, start + i, finish(value, p), p)
                 i += period
         if whole < floats:
             at, rest = start + whole, floats - whole
             value = fma(read_first(x, at, rest, p), load(scales, whole % period), load(shifts, whole % period))
             if has_residual:
-                value = value + load_first(residual, at, rest)
+                value = value + read_first_residual(residual, at, rest, p)
             write_first(y, at, finish(value, p), rest, p)
 
     def body(p: Any, worker: Any) -> None:
         x, affine, y = x_buffer(worker, p.x), buffer_f32(worker, p.affine), y_buffer(worker, p.y)
         has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else affine
+        residual = residual_buffer(worker, p.residual if has_residual else p.affine)
         channels = p.channels
         repeated = channels % lanes != 0
         period = channels * lanes if repeated else channels

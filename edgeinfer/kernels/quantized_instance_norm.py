@@ -17,12 +17,13 @@ from edgeinfer.kernels.instance_norm import (
     STATISTICS_PARAMS,
     Elements,
     channel_statistics,
+    float_elements,
     scale_shift,
 )
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.bytes import byte_vectors
-from edgeinfer.simd.pointers import buffer_f32, buffer_u8
-from edgeinfer.simd.vectors import clamp
+from edgeinfer.simd.pointers import buffer_u8
+from edgeinfer.simd.vectors import clamp, fma
 
 
 @kernel_family("qu8_channel_statistics", STATISTICS_PARAMS)
@@ -40,7 +41,29 @@ def qu8_channel_statistics(simd: Simd) -> Callable[..., None]:
 
 @kernel_family("qu8_scale_shift", SCALE_SHIFT_PARAMS)
 def qu8_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = quantize(act(x * scale + shift + residual))`` of 8-bit pictures."""
+    """``y = quantize(act(x * scale + shift + residual))`` of 8-bit pictures, with a float32 residual."""
+    return scale_shift(simd, _bytes(simd), float_elements(simd), _quantizing(simd))
+
+
+@kernel_family("qu8_scale_shift_bytes", SCALE_SHIFT_PARAMS)
+def qu8_scale_shift_bytes(simd: Simd) -> Callable[..., None]:
+    """``y = quantize(act(x * scale + shift + residual))`` of 8-bit pictures, with an 8-bit residual."""
+    return scale_shift(simd, _bytes(simd), _residual_bytes(simd), _quantizing(simd))
+
+
+@kernel_family("f32_qu8_scale_shift", SCALE_SHIFT_PARAMS)
+def f32_qu8_scale_shift(simd: Simd) -> Callable[..., None]:
+    """``y = quantize(act(x * scale + shift + residual))`` of float32 pictures, with a float32 residual."""
+    return scale_shift(simd, float_elements(simd), float_elements(simd), _quantizing(simd))
+
+
+@kernel_family("f32_qu8_scale_shift_bytes", SCALE_SHIFT_PARAMS)
+def f32_qu8_scale_shift_bytes(simd: Simd) -> Callable[..., None]:
+    """``y = quantize(act(x * scale + shift + residual))`` of float32 pictures, with an 8-bit residual."""
+    return scale_shift(simd, float_elements(simd), _residual_bytes(simd), _quantizing(simd))
+
+
+def _bytes(simd: Simd) -> Elements:
     octets = byte_vectors(simd)
     load_bytes, load_first_bytes = octets.load, octets.load_first
 
@@ -52,23 +75,26 @@ def qu8_scale_shift(simd: Simd) -> Callable[..., None]:
     def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
         return load_first_bytes(x, index, count, p.flip)
 
-    return scale_shift(simd, Elements(buffer_u8, load, load_first), _quantizing(simd))
+    return Elements(buffer_u8, load, load_first)
 
 
-@kernel_family("f32_qu8_scale_shift", SCALE_SHIFT_PARAMS)
-def f32_qu8_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = quantize(act(x * scale + shift + residual))`` of float32 pictures."""
-    load_vector, first_elements = simd.load, simd.load_first
+def _residual_bytes(simd: Simd) -> Elements:
+    octets, splat = byte_vectors(simd), simd.splat
+    load_bytes, load_first_bytes = octets.load, octets.load_first
+
+    @njit(forceinline=True, error_model="numpy")
+    def scaled(value: Any, p: Any) -> Any:
+        return fma(value, splat(np.float32(p.residual_scale)), splat(np.float32(p.residual_zero)))
 
     @njit(forceinline=True, error_model="numpy")
     def load(x: Any, index: Any, p: Any) -> Any:
-        return load_vector(x, index)
+        return scaled(load_bytes(x, index, p.residual_flip), p)
 
     @njit(forceinline=True, error_model="numpy")
     def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
-        return first_elements(x, index, count)
+        return scaled(load_first_bytes(x, index, count, p.residual_flip), p)
 
-    return scale_shift(simd, Elements(buffer_f32, load, load_first), _quantizing(simd))
+    return Elements(buffer_u8, load, load_first)
 
 
 def _quantizing(simd: Simd) -> Elements:

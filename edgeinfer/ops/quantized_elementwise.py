@@ -1,20 +1,24 @@
-"""Element-wise operators and concatenation of 8-bit tensors, rounded once, half to even."""
+"""Element-wise operators of 8-bit tensors, rounded once, half to even."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.graph import FUSED, ONNX, DType, TensorType
+from edgeinfer.graph import FUSED, DType, TensorType
 from edgeinfer.ops.broadcast import broadcast_shapes
 from edgeinfer.ops.fused_activation import apply_activation
 from edgeinfer.ops.quantize import quantized
-from edgeinfer.ops.registry import Inference, find_operator, operator
+from edgeinfer.ops.registry import Inference, operator
 
 
 def dequantized(x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
-    """``(x - zero_point) * scale`` in float32, per tensor."""
-    integers = x.astype(np.int32) - zero_point.astype(np.int32).reshape(())
-    return integers.astype(np.float32) * scale.reshape(())
+    """``(x - zero_point) * scale`` in float32; both hold one value, or values in a shape that broadcasts with x."""
+    integers = x.astype(np.int32) - _broadcasting(zero_point.astype(np.int32))
+    return integers.astype(np.float32) * _broadcasting(scale)
+
+
+def _broadcasting(parameter: np.ndarray) -> np.ndarray:
+    return parameter.reshape(()) if parameter.size == 1 else parameter
 
 
 def quantized_as(y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
@@ -72,18 +76,3 @@ def _infer_table(inference: Inference) -> list[TensorType]:
 def quantized_table(x: np.ndarray, table: np.ndarray) -> np.ndarray:
     """``table[x]`` with 256 entries of 8 bits, x taken as an unsigned byte."""
     return table[x.view(np.uint8)]
-
-
-def _infer_concat(inference: Inference) -> list[TensorType]:
-    concat = find_operator((ONNX, "Concat"))
-    assert concat is not None
-    parts = Inference(inference.node, inference.inputs[2::3])
-    return [TensorType(inference.dtype(1), concat.infer(parts)[0].shape)]
-
-
-@operator("QConcat", _infer_concat, domain=FUSED)
-def quantized_concat(y_scale: np.ndarray, y_zero_point: np.ndarray, *parts: np.ndarray, axis: int) -> np.ndarray:
-    """Tensors x, x_scale, x_zero_point, … brought to one scale and zero point and joined along an axis."""
-    triples = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
-    arrays = [quantized_as(dequantized(*triple), y_scale, y_zero_point) for triple in triples]
-    return np.concatenate(arrays, axis=axis)

@@ -26,16 +26,26 @@ def quantized_instance_normalization(
     y_scale: np.ndarray,
     y_zero_point: np.ndarray,
     residual: np.ndarray | None = None,
+    residual_scale: np.ndarray | None = None,
+    residual_zero_point: np.ndarray | None = None,
     *,
     epsilon: float = 1e-5,
     activation: str = "",
     activation_parameters: Sequence[float] = (),
     layout: str = "NCHW",
 ) -> np.ndarray:
-    """``quantize(InstanceNormalization(dequantize(x), scale, bias, residual))``; without x_scale x is float32."""
-    numbers = x if x_scale is None or x_zero_point is None else dequantized(x, x_scale, x_zero_point)
+    """``quantize(InstanceNormalization(dequantize(x), scale, bias, dequantize(residual)))``.
+
+    Without x_scale x is float32, without residual_scale so is the residual. x_scale and x_zero_point hold one value
+    or one for each channel.
+    """
+    if x_scale is not None and x_zero_point is not None:
+        along = (-1,) if layout == "NHWC" else (-1, *[1] * (x.ndim - 2))
+        x = dequantized(x, x_scale.reshape(along), x_zero_point.reshape(along))
+    if residual is not None and residual_scale is not None and residual_zero_point is not None:
+        residual = dequantized(residual, residual_scale, residual_zero_point)
     y = fused_instance_normalization(
-        numbers, scale, bias, residual, epsilon=epsilon, activation=activation,
+        x, scale, bias, residual, epsilon=epsilon, activation=activation,
         activation_parameters=activation_parameters, layout=layout,
     )  # fmt: skip
     return quantized_as(y, y_scale, y_zero_point)

@@ -20,10 +20,10 @@ from edgeinfer.passes.fuse_pad_conv import FusePadConv
 from edgeinfer.passes.fuse_quantized_elementwise import (
     FuseQuantizedAveragePool,
     FuseQuantizedBinary,
-    FuseQuantizedConcat,
 )
 from edgeinfer.passes.fuse_quantized_normalization import FuseQuantizedNormalization
 from edgeinfer.passes.fuse_quantized_products import FuseQuantizedConv, FuseQuantizedMatMul
+from edgeinfer.passes.fuse_quantized_table import FuseQuantizedConcat, FuseQuantizedFunction, FuseRequantization
 from edgeinfer.passes.fuse_residual import FuseResidual
 from edgeinfer.passes.fuse_silu import FuseSilu
 from edgeinfer.passes.fuse_upsample_conv import FuseUpsampleConv
@@ -60,6 +60,8 @@ _QUANTIZED: list[Pass] = [
     FuseQuantizedBinary(),
     FuseQuantizedAveragePool(),
     FuseQuantizedConcat(),
+    FuseQuantizedFunction(),
+    FuseRequantization(),
 ]
 
 # Operators that exporters spelled out come first, then arithmetic that goes into weights, while convolutions are

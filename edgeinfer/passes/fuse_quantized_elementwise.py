@@ -1,4 +1,4 @@
-"""Sums, products, pools and concatenations of integers."""
+"""Sums, products and pools of integers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class FuseQuantizedBinary(Rule):
             return None
         if isinstance(a, str) or isinstance(b, str):
             return a if isinstance(a, str) else str(b)
+        if any(node.attributes.get(name) for name in ("activation", "layout")):
+            return "an activation is fused already"
         output, activation, parameters, nodes = fused_activation(view, node.outputs[0])
         last = quantizer(view, output)
         if last is None:
@@ -59,26 +61,4 @@ class FuseQuantizedAveragePool(Rule):
             return "the result is not quantized to 8 bits with one scale"
         attributes = dict(node.attributes) if node.op == "AveragePool" else {}
         fused = Node(f"Q{op}", [*x.inputs, *last.inputs[1:3]], last.outputs, attributes, node.name, FUSED)
-        return Patch([node, last], [fused])
-
-
-class FuseQuantizedConcat(Rule):
-    """Integers of several scales are joined at once.
-
-    Before: ``y = QuantizeLinear(Concat(DequantizeLinear(a), DequantizeLinear(b)))``
-    After:  ``y = edgeinfer.QConcat(ys, yz, a, as, az, b, bs, bz)``
-    """
-
-    anchors = frozenset({"Concat"})
-
-    def match(self, view: GraphView, node: Node) -> Patch | str | None:
-        """Match a concatenation of dequantized bytes that is quantized."""
-        parts = [dequantized_bytes(view, name) for name in node.inputs]
-        if not parts or parts[0] is None:
-            return None
-        last = quantizer(view, node.outputs[0])
-        if last is None or not all(isinstance(part, Integers) for part in parts):
-            return "not all parts and the result are 8 bits wide with one scale"
-        inputs = [*last.inputs[1:3], *(name for part in parts if isinstance(part, Integers) for name in part.inputs)]
-        fused = Node("QConcat", inputs, last.outputs, dict(node.attributes), node.name, FUSED)
         return Patch([node, last], [fused])

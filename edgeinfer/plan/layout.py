@@ -38,7 +38,7 @@ _BROADCASTING = {
 # Operators with a scale that may hold for all elements.
 _QUANTIZING = {"QuantizeLinear", "DequantizeLinear"}
 _QUANTIZED_BROADCASTING = {"QAdd", "QMul"}
-_ALONG_AXIS = {"Concat", "QConcat", "Split", "Softmax", "LogSoftmax"}
+_ALONG_AXIS = {"Concat", "Split", "Softmax", "LogSoftmax"}
 _REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
 
 
@@ -132,10 +132,9 @@ class _Relayout:
         ):
             return False
         rest = list(node.inputs[1:])
-        if node.op == "Resize" and not self._resize_parameters(node, rest, attributes):
-            return False
         if node.op in ("Conv", "InstanceNormalization") and len(rest) >= 3 and rest[2]:
             rest[2] = self._twin(rest[2])
+        # A Resize's roi, scales and sizes keep the original order of axes.
         if node.op == "QInstanceNormalization" and node.input(7):
             rest[6] = self._twin(rest[6])
         inputs = [self._twin(node.inputs[0]), *rest]
@@ -164,10 +163,6 @@ class _Relayout:
         except ValueError:
             return False
         attributes["pads"] = [before for before, _ in window.pads] + [after for _, after in window.pads]
-        return True
-
-    def _resize_parameters(self, node: Node, rest: list[str], attributes: dict) -> bool:
-        """The operator's twin takes roi, scales and sizes in the original order of axes: nothing to remap."""
         return True
 
     def _following(self, node: Node) -> bool:
@@ -236,8 +231,6 @@ class _Relayout:
         return name
 
     def _along_axis(self, node: Node) -> bool:
-        if node.op == "QConcat":
-            return self._quantized_concat(node)
         data = node.inputs if node.op == "Concat" else node.inputs[:1]
         if any(self._rank(name) != 4 for name in data):
             return False
@@ -245,15 +238,6 @@ class _Relayout:
         axis = TO_LAST.index(node.attributes.get("axis", default) % 4)
         inputs = [self._twin(name) for name in data] + [self._original(name) for name in node.inputs[len(data) :]]
         self._emit(node, inputs, {**node.attributes, "axis": axis}, node.domain)
-        return True
-
-    def _quantized_concat(self, node: Node) -> bool:
-        data = set(node.inputs[2::3])
-        if any(self._rank(name) != 4 for name in data):
-            return False
-        axis = TO_LAST.index(node.attributes["axis"] % 4)
-        inputs = [self._twin(name) if name in data else self._original(name) for name in node.inputs]
-        self._emit(node, inputs, {**node.attributes, "axis": axis}, FUSED)
         return True
 
     def _reduction(self, node: Node) -> bool:

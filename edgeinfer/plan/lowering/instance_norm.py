@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
-from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
+from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale, constant_input, require_bytes
 
 # A block of pixels is read twice; it should still be in the first- or second-level cache the second time.
 BLOCK_FLOATS = 16 * 1024
@@ -35,8 +35,9 @@ def _emit_scale_shift(
     pitch: int,
     of: ByteScale | None = None,
     to: ByteScale | None = None,
+    added: ByteScale | None = None,
 ) -> None:
-    """Append the last step; ``of`` and ``to`` are scale and zero point of x and y where these hold bytes."""
+    """Append the last step; ``of``, ``to``, ``added`` are the scales of x, y, residual where these hold bytes."""
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
     task_pixels, tasks = _blocks(pixels, channels, context.threads)
@@ -44,8 +45,11 @@ def _emit_scale_shift(
         "x": x, "affine": affine, "affine_image": 2 * pitch if per_image else 0, "residual": residual, "y": y,
         "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
         "tiles": batch * tasks, **activation_fields(node), "flip": of.flip if of else 0, **_output_fields(to),
+        "residual_flip": added.flip if added else 0, "residual_scale": added.scale if added else 1.0,
+        "residual_zero": -added.scale * added.unsigned_zero_point if added else 0.0,
     }  # fmt: skip
     family = ("qu8_scale_shift" if of else "f32_qu8_scale_shift") if to else "f32_scale_shift"
+    family += "_bytes" if added else ""
     kernel = context.kernels.only(family)
     in_place = tuple((name, y) for name in (x, residual) if name and context.dtype(name) is context.dtype(y))
     lanes = context.kernels.lanes
@@ -65,26 +69,48 @@ def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower a fused InstanceNormalization in NHWC layout; scale and bias may be computed at run time."""
     x, scale, bias, residual = (node.input(index) for index in range(4))
     context.require_dtype(DType.FLOAT32, x, scale, bias, residual)
-    _emit_instance_norm(node, context, (x, scale, bias, residual))
+    epsilon = np.array([node.attributes.get("epsilon", 1e-5)])
+    _emit_instance_norm(node, context, (x, scale, bias, residual), epsilon)
 
 
 @lowering("QInstanceNormalization", domain=FUSED)
 def lower_quantized_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower an InstanceNormalization that writes bytes, and reads bytes or float32."""
     x, scale, bias, residual = node.inputs[0], *(node.input(index) for index in (3, 4, 7))
-    of = byte_scale(node, context, 1, x) if node.input(1) else None
-    context.require_dtype(DType.FLOAT32, *([] if of else [x]), scale, bias, residual)
-    _emit_instance_norm(node, context, (x, scale, bias, residual), of, byte_scale(node, context, 5, node.outputs[0]))
+    of, scales = _scale_of_picture(node, context)
+    added = byte_scale(node, context, 8, residual) if node.input(8) else None
+    context.require_dtype(DType.FLOAT32, *([] if of else [x]), scale, bias, *([] if added else [residual]))
+    to = byte_scale(node, context, 5, node.outputs[0])
+    epsilon = float(node.attributes.get("epsilon", 1e-5)) / scales**2
+    _emit_instance_norm(node, context, (x, scale, bias, residual), epsilon, of, to, added)
+
+
+def _scale_of_picture(node: Node, context: LoweringContext) -> tuple[ByteScale | None, np.ndarray]:
+    """What kernels know of x where it holds bytes, and its scales, one or one for each channel.
+
+    Statistics are those of the bytes, so zero points may differ by channel too.
+    """
+    if not node.input(1):
+        return None, np.ones(1)
+    require_bytes(context, node.inputs[0])
+    scales = constant_input(node, context, 1).astype(np.float64).ravel()
+    return ByteScale(float(scales[0]), 0, context.dtype(node.inputs[0]) is DType.INT8), scales
 
 
 def _emit_instance_norm(
     node: Node,
     context: LoweringContext,
     tensors: tuple[str, str, str, str],
+    epsilon: np.ndarray,
     of: ByteScale | None = None,
     to: ByteScale | None = None,
+    added: ByteScale | None = None,
 ) -> None:
-    """Append the three steps for tensors x, scale, bias, residual; ``of`` and ``to`` as for the last step."""
+    """Append the three steps for tensors x, scale, bias, residual.
+
+    ``epsilon`` holds one value or one for each channel, in units of x squared; ``of``, ``to``, ``added`` as for the
+    last step.
+    """
     (x, scale, bias, residual), y = tensors, node.outputs[0]
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last normalisations have kernels")
@@ -103,13 +129,14 @@ def _emit_instance_norm(
     statistics = {"x": x, "partials": partials, **shared, "flip": of.flip if of else 0, "tiles": batch * tasks}
     family = "qu8_channel_statistics" if of else "f32_channel_statistics"
     context.step(context.kernels.only(family), node, statistics, (partials,))
-    epsilon = float(node.attributes.get("epsilon", 1e-5)) / (of.scale**2 if of else 1.0)
+    epsilons = np.ones(pitch, np.float32)
+    epsilons[:channels] = epsilon
     merge = {
         "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
-        "tiles": batch * pitch // lanes, "epsilon": epsilon,
+        "tiles": batch * pitch // lanes, "epsilons": context.new_constant(f"{node.name}.epsilons", epsilons),
     }  # fmt: skip
     context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
-    _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to)
+    _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to, added)
 
 
 @lowering("BatchNormalization", domain=FUSED)

@@ -1,4 +1,4 @@
-"""Element-wise operators of 8-bit tensors, and concatenation of tensors with scales of their own."""
+"""Element-wise operators of 8-bit tensors."""
 
 from __future__ import annotations
 
