@@ -55,3 +55,7 @@ class KernelError(EdgeInferError):
 
 class MediaError(EdgeInferError):
     """A picture or video cannot be read or written."""
+
+
+class QuantizationError(EdgeInferError):
+    """A model cannot be quantized with the calibration data given, or not as well as asked for."""

@@ -1,5 +1,7 @@
 """A graph as JSON values, and back; constants and tensor attributes are referred to by name.
 
+Types of constants are left out where they are those of their tensors.
+
 A graph is ``{"name", "inputs", "outputs", "constants": {name: tensor}, "types": {name: [dtype, shape or null]},
 "nodes": [...], "metadata": {...}}``. An attribute is ``{"value": v}``, ``{"list": [v, …]}``, ``{"tensor": name}`` or
 ``{"graph": {...}}``; a float that JSON cannot spell is ``{"float": "inf"}``.
@@ -53,7 +55,11 @@ class GraphWriter:
             "inputs": list(graph.inputs),
             "outputs": list(graph.outputs),
             "constants": constants,
-            "types": {name: _type_json(value_type) for name, value_type in graph.types.items()},
+            "types": {
+                name: _type_json(value_type)
+                for name, value_type in graph.types.items()
+                if not _is_implied(value_type, graph.constants.get(name))
+            },
             "nodes": [self._node(node, f"{prefix}{index}/") for index, node in enumerate(graph.nodes)],
             "metadata": dict(graph.metadata),
         }
@@ -105,6 +111,10 @@ def _scalar_json(value: Any, what: str) -> Any:
     raise FormatError(f"{what} holds a value of type {type(value).__name__}, which cannot be stored")
 
 
+def _is_implied(value_type: TensorType, constant: np.ndarray | None) -> bool:
+    return constant is not None and value_type == TensorType(DType.of(constant), tuple(constant.shape))
+
+
 def _type_json(value_type: TensorType) -> list[Any]:
     return [value_type.dtype.value, None if value_type.shape is None else list(value_type.shape)]
 
@@ -135,8 +145,8 @@ def _read_graph(value: Any, tensors: Mapping[str, np.ndarray], depth: int) -> Gr
     constants = {}
     for name, place in _object(fields["constants"], "the constants").items():
         array = _tensor(place, tensors, f"constant '{name}'")
-        declared = types.get(name)
-        if declared is None or declared.dtype.numpy != array.dtype:
+        declared = types.setdefault(name, TensorType(DType.of(array), tuple(array.shape)))
+        if declared.dtype.numpy != array.dtype:
             raise FormatError(f"constant '{name}' is declared as {declared}, but stored as {array.dtype}")
         constants[name] = array
     metadata = _object(fields["metadata"], "the model's metadata")

@@ -23,8 +23,7 @@ from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.vectors import clamp, fma, vector_sqrt
 
 STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
-# epsilons: one for each channel
-MERGE_PARAMS = struct("partials gamma beta epsilons affine pixels channels pitch task_pixels pixel_tasks tiles")
+MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
 # flip, y_zero_point, y_scale, y_low, y_high: of quantized pictures, see QUANTIZE_PARAMS; residual_flip,
 # residual_scale, residual_zero: of a residual of bytes, which stand for residual_scale * byte + residual_zero
 SCALE_SHIFT_PARAMS = struct(
@@ -103,7 +102,7 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
 
     def body(p: Any, worker: Any) -> None:
         partials, affine = buffer_f32(worker, p.partials), buffer_f32(worker, p.affine)
-        gamma, beta, epsilons = buffer_f32(worker, p.gamma), buffer_f32(worker, p.beta), buffer_f32(worker, p.epsilons)
+        gamma, beta = buffer_f32(worker, p.gamma), buffer_f32(worker, p.beta)
         vectors = p.pitch // lanes
         while True:
             task = claim(worker)
@@ -126,7 +125,7 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
             variance = deviations / splat(np.float32(p.pixels))
             count = p.channels - c
             one = splat(np.float32(1))
-            inverse = one / vector_sqrt(variance + load(epsilons, c))
+            inverse = one / vector_sqrt(variance + splat(np.float32(p.epsilon)))
             scale = load_first(gamma, c, count) * inverse
             shift = load_first(beta, c, count) - mean * scale
             store(affine, image * 2 * p.pitch + c, scale)

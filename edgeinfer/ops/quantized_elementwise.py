@@ -12,13 +12,9 @@ from edgeinfer.ops.registry import Inference, operator
 
 
 def dequantized(x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
-    """``(x - zero_point) * scale`` in float32; both hold one value, or values in a shape that broadcasts with x."""
-    integers = x.astype(np.int32) - _broadcasting(zero_point.astype(np.int32))
-    return integers.astype(np.float32) * _broadcasting(scale)
-
-
-def _broadcasting(parameter: np.ndarray) -> np.ndarray:
-    return parameter.reshape(()) if parameter.size == 1 else parameter
+    """``(x - zero_point) * scale`` in float32, per tensor."""
+    integers = x.astype(np.int32) - zero_point.astype(np.int32).reshape(())
+    return integers.astype(np.float32) * scale.reshape(())
 
 
 def quantized_as(y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:

@@ -36,12 +36,10 @@ def quantized_instance_normalization(
 ) -> np.ndarray:
     """``quantize(InstanceNormalization(dequantize(x), scale, bias, dequantize(residual)))``.
 
-    Without x_scale x is float32, without residual_scale so is the residual. x_scale and x_zero_point hold one value
-    or one for each channel.
+    Without x_scale x is float32, without residual_scale so is the residual.
     """
     if x_scale is not None and x_zero_point is not None:
-        along = (-1,) if layout == "NHWC" else (-1, *[1] * (x.ndim - 2))
-        x = dequantized(x, x_scale.reshape(along), x_zero_point.reshape(along))
+        x = dequantized(x, x_scale, x_zero_point)
     if residual is not None and residual_scale is not None and residual_zero_point is not None:
         residual = dequantized(residual, residual_scale, residual_zero_point)
     y = fused_instance_normalization(

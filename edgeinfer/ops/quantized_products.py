@@ -6,7 +6,7 @@ With x - x_zero_point and w - w_zero_point as integers and acc the sum of their 
 
 where all factors are float32 and rounding is half to even. Relu and Clip bound the integers. Other activations are
 applied to float32(acc) * (x_scale * w_scale), which is then divided by y_scale. Without y_scale the result is that
-float32. A y_scale may hold a value for each output channel, if no activation follows.
+float32.
 """
 
 from __future__ import annotations
@@ -55,9 +55,6 @@ def requantized(
     """Sums as the module's text says; ``input_scale`` is x_scale * w_scale in a shape that broadcasts."""
     if y_scale is None:
         return apply_activation(acc.astype(np.float32) * input_scale, activation, parameters)
-    if y_scale.size > 1:
-        ratio = input_scale / y_scale.reshape(-1, *[1] * (input_scale.ndim - 1))
-        return requantized(acc, ratio, np.ones(1, np.float32), y_zero_point, activation, parameters)
     scale = np.float32(y_scale.reshape(()))
     zero_point = int(y_zero_point.reshape(())) if y_zero_point is not None else 0
     dtype = DType.of(y_zero_point) if y_zero_point is not None else DType.UINT8

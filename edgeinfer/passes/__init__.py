@@ -1,6 +1,6 @@
 """Passes: rewrites of graphs at conversion time; pipelines are plain lists."""
 
-from edgeinfer.passes.default_passes import DEFAULT_PASSES
+from edgeinfer.passes.default_passes import DEFAULT_PASSES, QUANTIZED_PASSES
 from edgeinfer.passes.fold_constants import FoldConstants
 from edgeinfer.passes.fuse_activation import FuseActivation
 from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
@@ -22,6 +22,7 @@ from edgeinfer.passes.fuse_upsample_conv import FuseUpsampleConv
 from edgeinfer.passes.fuse_weighted_sum import FuseWeightedSum
 from edgeinfer.passes.merge_common_subexpressions import MergeCommonSubexpressions
 from edgeinfer.passes.merge_reshapes import MergeReshapes
+from edgeinfer.passes.merge_sibling_products import MergeSiblingProducts
 from edgeinfer.passes.merge_transposes import MergeTransposes
 from edgeinfer.passes.pass_base import Pass, PassResult, Refusal, Rule
 from edgeinfer.passes.patch import Patch
@@ -31,10 +32,12 @@ from edgeinfer.passes.remove_identity import RemoveIdentity
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
 from edgeinfer.passes.replace_sum import ReplaceSum
+from edgeinfer.passes.shorten_names import ShortenNames
 from edgeinfer.passes.store_weights_as_float16 import StoreWeightsAsFloat16
 
 __all__ = [
     "DEFAULT_PASSES",
+    "QUANTIZED_PASSES",
     "FoldConstants",
     "FuseActivation",
     "FuseAffineConv",
@@ -56,6 +59,7 @@ __all__ = [
     "FuseWeightedSum",
     "MergeCommonSubexpressions",
     "MergeReshapes",
+    "MergeSiblingProducts",
     "MergeTransposes",
     "Pass",
     "PassReport",
@@ -68,6 +72,7 @@ __all__ = [
     "ReplaceReduceMean",
     "ReplaceSum",
     "Rule",
+    "ShortenNames",
     "StoreWeightsAsFloat16",
     "count_operators",
     "run_passes",

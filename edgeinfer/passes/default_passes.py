@@ -30,6 +30,7 @@ from edgeinfer.passes.fuse_upsample_conv import FuseUpsampleConv
 from edgeinfer.passes.fuse_weighted_sum import FuseWeightedSum
 from edgeinfer.passes.merge_common_subexpressions import MergeCommonSubexpressions
 from edgeinfer.passes.merge_reshapes import MergeReshapes
+from edgeinfer.passes.merge_sibling_products import MergeSiblingProducts
 from edgeinfer.passes.merge_transposes import MergeTransposes
 from edgeinfer.passes.move_quantization import MoveIntegers, MoveQuantizeUp, RemoveQuantizePair
 from edgeinfer.passes.pass_base import Pass
@@ -93,4 +94,18 @@ DEFAULT_PASSES: list[Pass] = [
     FuseActivation(),
     FuseQuantizedNormalization(),
     *_TIDY,
+    MergeSiblingProducts(),
+    RemoveDeadNodes(),
+]
+
+# For graphs that went through the pipeline above and got QuantizeLinear and DequantizeLinear since.
+QUANTIZED_PASSES: list[Pass] = [
+    *_QUANTIZED,
+    FuseQuantizedNormalization(),
+    *_TIDY,
+    FuseResidual(),
+    FuseActivation(),
+    *_TIDY,
+    MergeSiblingProducts(),
+    RemoveDeadNodes(),
 ]

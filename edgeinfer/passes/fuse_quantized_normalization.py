@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeinfer.graph import FUSED, ONNX, GraphView, Node
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
-from edgeinfer.passes.quantization_patterns import Integers, dequantized_bytes, dequantized_picture, quantizer
+from edgeinfer.passes.quantization_patterns import Integers, dequantized_bytes, quantizer
 
 
 class FuseQuantizedNormalization(Rule):
@@ -22,7 +22,7 @@ class FuseQuantizedNormalization(Rule):
         last = quantizer(view, node.outputs[0])
         if last is None or node.domain not in (ONNX, FUSED):
             return None
-        found = dequantized_picture(view, node.inputs[0])
+        found = dequantized_bytes(view, node.inputs[0])
         x = found.inputs if isinstance(found, Integers) else [node.inputs[0], "", ""]
         inputs = [*x, *node.inputs[1:3], *last.inputs[1:3]]
         if node.input(3):

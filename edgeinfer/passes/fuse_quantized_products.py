@@ -10,12 +10,13 @@ from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.quantization_patterns import (
     Integers,
-    channel_quantizer,
     dequantized,
     dequantized_bytes,
     fused_activation,
     quantizer,
 )
+
+_DEFAULTS = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
 
 
 class FuseQuantizedConv(Rule):
@@ -24,8 +25,7 @@ class FuseQuantizedConv(Rule):
     Before: ``y = QuantizeLinear(Relu(Conv(DequantizeLinear(x), DequantizeLinear(w), DequantizeLinear(b))))``
     After:  ``y = edgeinfer.QConv(x, xs, xz, w, ws, wz, ys, yz, b) {activation="Relu"}``
 
-    Without a QuantizeLinear behind it the convolution gives float32. Where no activation follows, ``ys`` may hold a
-    scale for each channel.
+    Without a QuantizeLinear behind it the convolution gives float32.
     """
 
     anchors = frozenset({"Conv"})
@@ -47,6 +47,7 @@ class FuseQuantizedConv(Rule):
         attributes = fused_conv_attributes(view, node)
         if isinstance(attributes, str):
             return attributes
+        attributes = {key: value for key, value in attributes.items() if _DEFAULTS.get(key) != value}
         return _fuse(view, node, "QConv", attributes, x, weight, node.input(2), {})
 
 
@@ -102,24 +103,15 @@ def _fuse(
         removed += nodes
         if activation:
             attributes = {**attributes, "activation": activation, "activation_parameters": parameters}
-    last = quantizer(view, output) or (None if attributes.get("activation") else channel_quantizer(view, output))
+    last = quantizer(view, output)
     if last is not None:
-        inputs += _scale_and_zero_point(view, last, node.name, constants)
+        inputs += last.inputs[1:3]
         removed.append(last)
         output = last.outputs[0]
     elif bias_name:
         inputs += ["", ""]
     inputs += [bias_name] if bias_name else []
     return Patch(removed, [Node(op, inputs, [output], attributes, node.name, FUSED)], constants)
-
-
-def _scale_and_zero_point(view: GraphView, last: Node, name: str, constants: dict[str, np.ndarray]) -> list[str]:
-    """The constants of a QuantizeLinear; one zero point, 0, stands for those of all channels."""
-    zero_point = view.graph.constants[last.inputs[2]]
-    if zero_point.size == 1:
-        return last.inputs[1:3]
-    constants[f"{name}.zero_point"] = np.zeros((), zero_point.dtype)
-    return [last.inputs[1], f"{name}.zero_point"]
 
 
 def _integer_bias(view: GraphView, bias: str, x: Integers, weight: Integers) -> np.ndarray | str:

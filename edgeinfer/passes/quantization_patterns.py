@@ -62,28 +62,6 @@ def dequantized_bytes(view: GraphView, name: str) -> Integers | str | None:
     return found
 
 
-def dequantized_picture(view: GraphView, name: str) -> Integers | str | None:
-    """As ``dequantized_bytes``, where channels may have scales of their own."""
-    found = dequantized(view, name)
-    if not isinstance(found, Integers) or view.graph.constants[found.scale].size == 1:
-        return dequantized_bytes(view, name)
-    known = view.graph.types.get(found.name)
-    if known is None or known.dtype not in BYTES or known.rank != 4 or found.axis != 1:
-        return "the integers are no pictures of bytes with a scale for each channel"
-    return found
-
-
-def channel_quantizer(view: GraphView, name: str) -> Node | None:
-    """The QuantizeLinear to 8 bits with a scale for each channel and zero point 0 that alone reads a value."""
-    node = view.sole_consumer(name)
-    if node is None or not is_op(node, "QuantizeLinear") or node.attributes.get("axis", 1) != 1:
-        return None
-    scale, zero_point = view.graph.constants.get(node.inputs[1]), view.graph.constants.get(node.input(2))
-    if scale is None or zero_point is None or scale.ndim != 1 or scale.size == 1 or zero_point.any():
-        return None
-    return node if scale.dtype == np.float32 and DType.of(zero_point) in BYTES else None
-
-
 def quantizer(view: GraphView, name: str) -> Node | None:
     """The QuantizeLinear to 8 bits with one scale that alone reads a value."""
     readers = view.consumers.get(name, [])

@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
-from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale, constant_input, require_bytes
+from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
 
 # A block of pixels is read twice; it should still be in the first- or second-level cache the second time.
 BLOCK_FLOATS = 16 * 1024
@@ -69,48 +69,29 @@ def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower a fused InstanceNormalization in NHWC layout; scale and bias may be computed at run time."""
     x, scale, bias, residual = (node.input(index) for index in range(4))
     context.require_dtype(DType.FLOAT32, x, scale, bias, residual)
-    epsilon = np.array([node.attributes.get("epsilon", 1e-5)])
-    _emit_instance_norm(node, context, (x, scale, bias, residual), epsilon)
+    _emit_instance_norm(node, context, (x, scale, bias, residual))
 
 
 @lowering("QInstanceNormalization", domain=FUSED)
 def lower_quantized_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower an InstanceNormalization that writes bytes, and reads bytes or float32."""
     x, scale, bias, residual = node.inputs[0], *(node.input(index) for index in (3, 4, 7))
-    of, scales = _scale_of_picture(node, context)
+    of = byte_scale(node, context, 1, x) if node.input(1) else None
     added = byte_scale(node, context, 8, residual) if node.input(8) else None
     context.require_dtype(DType.FLOAT32, *([] if of else [x]), scale, bias, *([] if added else [residual]))
     to = byte_scale(node, context, 5, node.outputs[0])
-    epsilon = float(node.attributes.get("epsilon", 1e-5)) / scales**2
-    _emit_instance_norm(node, context, (x, scale, bias, residual), epsilon, of, to, added)
-
-
-def _scale_of_picture(node: Node, context: LoweringContext) -> tuple[ByteScale | None, np.ndarray]:
-    """What kernels know of x where it holds bytes, and its scales, one or one for each channel.
-
-    Statistics are those of the bytes, so zero points may differ by channel too.
-    """
-    if not node.input(1):
-        return None, np.ones(1)
-    require_bytes(context, node.inputs[0])
-    scales = constant_input(node, context, 1).astype(np.float64).ravel()
-    return ByteScale(float(scales[0]), 0, context.dtype(node.inputs[0]) is DType.INT8), scales
+    _emit_instance_norm(node, context, (x, scale, bias, residual), of, to, added)
 
 
 def _emit_instance_norm(
     node: Node,
     context: LoweringContext,
     tensors: tuple[str, str, str, str],
-    epsilon: np.ndarray,
     of: ByteScale | None = None,
     to: ByteScale | None = None,
     added: ByteScale | None = None,
 ) -> None:
-    """Append the three steps for tensors x, scale, bias, residual.
-
-    ``epsilon`` holds one value or one for each channel, in units of x squared; ``of``, ``to``, ``added`` as for the
-    last step.
-    """
+    """Append the three steps for tensors x, scale, bias, residual; ``of``, ``to``, ``added`` as for the last step."""
     (x, scale, bias, residual), y = tensors, node.outputs[0]
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last normalisations have kernels")
@@ -129,11 +110,10 @@ def _emit_instance_norm(
     statistics = {"x": x, "partials": partials, **shared, "flip": of.flip if of else 0, "tiles": batch * tasks}
     family = "qu8_channel_statistics" if of else "f32_channel_statistics"
     context.step(context.kernels.only(family), node, statistics, (partials,))
-    epsilons = np.ones(pitch, np.float32)
-    epsilons[:channels] = epsilon
+    epsilon = float(node.attributes.get("epsilon", 1e-5)) / (of.scale**2 if of else 1.0)
     merge = {
         "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
-        "tiles": batch * pitch // lanes, "epsilons": context.new_constant(f"{node.name}.epsilons", epsilons),
+        "tiles": batch * pitch // lanes, "epsilon": epsilon,
     }  # fmt: skip
     context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
     _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to, added)

@@ -40,7 +40,7 @@ class Quantization:
         signed: whether x holds signed bytes.
         weight: int8 weights less their zero point, laid out as the float convolution's.
         w_scale: float32 [out_channels].
-        y_scale: float32, one or one for each output channel; None where y is float32.
+        y_scale: float32, None where y is float32.
         y_zero_point: 0 where y is float32.
         bias: int32 [out_channels].
     """
@@ -50,7 +50,7 @@ class Quantization:
     signed: bool
     weight: np.ndarray
     w_scale: np.ndarray
-    y_scale: np.ndarray | None
+    y_scale: np.float32 | None
     y_zero_point: int
     bias: np.ndarray
 
@@ -80,7 +80,7 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     return Quantization(
         np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
         integers.astype(np.int8), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
-        constant_input(node, context, 6).ravel() if quantized else None,
+        np.float32(scalar_input(node, context, 6)) if quantized else None,
         int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
     )  # fmt: skip
 
@@ -90,17 +90,14 @@ def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization
     fields = activation_fields(node)
     if numbers.y_scale is None:
         return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0}
-    name, parameters = node.attributes.get("activation", ""), node.attributes.get("activation_parameters", ())
-    if name and numbers.y_scale.size > 1:
-        raise NotNative(f"{name} before scales that differ by channel")
-    y_scale = np.float32(numbers.y_scale[0])
     dtype = context.dtype(node.outputs[0])
     if fields["activation"]:
         low, high = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
     else:
-        low, high = integer_bounds(name or "Clip", parameters, y_scale, numbers.y_zero_point, dtype)
+        name, parameters = node.attributes.get("activation", ""), node.attributes.get("activation_parameters", ())
+        low, high = integer_bounds(name or "Clip", parameters, numbers.y_scale, numbers.y_zero_point, dtype)
     return {
-        **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(y_scale),
+        **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
         "low": low, "high": high,
     }  # fmt: skip
 

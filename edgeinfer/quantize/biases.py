@@ -1,0 +1,44 @@
+"""Biases that make up for what rounding does to means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from edgeinfer.graph import Graph
+from edgeinfer.quantize.layers import Layer
+from edgeinfer.quantize.observation import Observation
+from edgeinfer.quantize.scales import quantized_weight, weight_scales
+
+
+def correct_biases(graph: Graph, layers: list[Layer], seen: dict[str, Observation]) -> Graph:
+    """Biases lose what rounded weights add to the mean of each output channel: ``b - (rounded w - w) * mean(x)``.
+
+    Means of the input channels are those seen on calibration data, borders left aside.
+    Source: Nagel et al., Data-free quantization through weight equalization and bias correction, ICCV 2019.
+    """
+    result = graph.copy()
+    for layer in layers:
+        weight = graph.constants[layer.weight].astype(np.float64)
+        scale = weight_scales(weight, layer.axis, None, 1.0)
+        shape = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
+        error = quantized_weight(weight, scale, layer.axis) * scale.reshape(shape) - weight
+        mean = seen[layer.node.inputs[0]].channel_mean
+        if layer.node.op == "Conv":
+            groups = layer.node.attributes.get("group", 1)
+            of_inputs = error.sum(axis=(2, 3)).reshape(groups, -1, weight.shape[1])
+            shift = np.einsum("goi,gi->go", of_inputs, mean.reshape(groups, -1)).ravel()
+        else:
+            shift = error @ mean if layer.axis == 0 else mean @ error
+        _add_bias(result, layer, -shift)
+    return result
+
+
+def _add_bias(graph: Graph, layer: Layer, summand: np.ndarray) -> None:
+    """Add to a layer's bias, which it gets if it has none."""
+    node = next(node for node in graph.nodes if node.name == layer.name)
+    old = graph.constants[node.input(2)].ravel() if node.input(2) else 0.0
+    name = graph.add_constant(f"{layer.name}.bias", (old + summand).astype(np.float32))
+    inputs = [*node.inputs[:2], name, *node.inputs[3:]]
+    graph.nodes[graph.nodes.index(node)] = dataclasses.replace(node, inputs=inputs)

@@ -1,0 +1,159 @@
+"""QuantizeLinear and DequantizeLinear around the nodes that shall run on integers, and what the rules make of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeinfer.activation_codes import CLAMPS
+from edgeinfer.graph import FUSED, DType, Graph, GraphView, Node, TensorType
+from edgeinfer.passes import QUANTIZED_PASSES, run_passes
+from edgeinfer.quantize.layers import Layer, data_inputs
+from edgeinfer.quantize.scales import Scale, quantized_weight, weight_scales
+
+
+def spelled_out(graph: Graph) -> Graph:
+    """The graph in which no residual is fused into convolutions, and no Relu or Clip into sums and products.
+
+    Before: ``y = edgeinfer.Conv(x, w, b, r) {activation="Relu"}``
+    After:  ``t = edgeinfer.Conv(x, w, b); s = Add(t, r); y = Relu(s)``
+
+    Results are rounded to integers between these. Where another activation is fused behind a residual, it stays.
+    """
+    result = graph.copy()
+    result.nodes = []
+    for node in graph.nodes:
+        activation = node.attributes.get("activation", "")
+        plain = node.domain == FUSED and (not activation or activation in CLAMPS)
+        if plain and node.op == "Conv" and node.input(3):
+            own = {key: value for key, value in node.attributes.items() if not key.startswith("activation")}
+            product = result.fresh_name(f"{node.outputs[0]}.product")
+            inputs = node.inputs[:3] if node.input(2) else node.inputs[:2]
+            result.nodes.append(dataclasses.replace(node, inputs=inputs, outputs=[product], attributes=own))
+            result.types[product] = result.types[node.outputs[0]]
+            _append_sum(result, "Add", [product, node.inputs[3]], node, f"{node.name}.residual")
+        elif plain and node.op in ("Add", "Mul"):
+            _append_sum(result, node.op, node.inputs, node, node.name)
+        else:
+            result.nodes.append(node)
+    return result
+
+
+def _append_sum(graph: Graph, op: str, inputs: list[str], of: Node, name: str) -> None:
+    """Append an ONNX sum or product, and the activation of the node ``of`` whose outputs it gives."""
+    activation, parameters = of.attributes.get("activation", ""), of.attributes.get("activation_parameters", ())
+    if not activation:
+        graph.nodes.append(Node(op, list(inputs), list(of.outputs), {}, name))
+        return
+    before = graph.fresh_name(f"{of.outputs[0]}.sum")
+    graph.types[before] = graph.types[of.outputs[0]]
+    bounds = [
+        graph.add_constant(f"{name}.{end}", np.array(value, np.float32))
+        for end, value in zip(("low", "high"), parameters, strict=False)
+    ]
+    graph.nodes += [
+        Node(op, list(inputs), [before], {}, name),
+        Node(activation, [before, *bounds], list(of.outputs), {}, f"{name}.activation"),
+    ]
+
+
+def insert_quantization(
+    graph: Graph, layers: Mapping[str, Layer], chosen: set[str], scales: Mapping[str, Scale]
+) -> Graph:
+    """The graph with QuantizeLinear and DequantizeLinear on the inputs of chosen nodes and on weights.
+
+    Before: ``y = Conv(x, w, b)``
+    After:  ``y = Conv(DequantizeLinear(QuantizeLinear(x)), DequantizeLinear(w8), b)``
+
+    Args:
+        graph: the float graph with types.
+        layers: all layers by name.
+        chosen: names of the nodes that shall run on integers.
+        scales: scale and zero point of every value that is quantized, by name.
+    """
+    result = graph.copy()
+    view = GraphView(graph)
+    result.nodes = []
+    dequantized: dict[str, str] = {}
+    integers = quantized_values(graph, chosen)
+    for name in graph.inputs:
+        if name in integers:
+            _append_pair(result, name, scales[name], dequantized)
+    for node in graph.nodes:
+        made_of_integers = {
+            name for name in node.inputs if name in dequantized and _is_chosen(view.producer(name), chosen)
+        }
+        wanted = set(data_inputs(node)) if node.name in chosen else made_of_integers
+        inputs = [dequantized.get(name, name) if name in wanted else name for name in node.inputs]
+        if node.name in chosen and node.name in layers:
+            layer = layers[node.name]
+            inputs[1] = _quantize_weight(result, layer, float(scales[node.inputs[0]].scale))
+        result.nodes.append(dataclasses.replace(node, inputs=inputs))
+        for name in node.outputs:
+            if name in integers:
+                _append_pair(result, name, scales[name], dequantized)
+    return result
+
+
+def _is_chosen(node: Node | None, chosen: set[str]) -> bool:
+    return node is not None and node.name in chosen
+
+
+def quantized_values(graph: Graph, chosen: set[str]) -> set[str]:
+    """Names of the values that are rounded to integers: what chosen nodes read.
+
+    Not so where a sum or product is only read by its Relu or Clip: both round once, together. A normalisation reads
+    numbers of nodes that do not run on integers as they are.
+    """
+    view = GraphView(graph)
+    names = set()
+    for node in graph.nodes:
+        if node.name in chosen:
+            made_of_integers = {name for name in data_inputs(node) if _is_chosen(view.producer(name), chosen)}
+            names |= made_of_integers if node.op == "InstanceNormalization" else set(data_inputs(node))
+    return {name for name in names if not _is_absorbed(view, name)}
+
+
+def _is_absorbed(view: GraphView, name: str) -> bool:
+    producer, reader = view.producer(name), view.sole_consumer(name)
+    return (
+        producer is not None and producer.op in ("Add", "Mul") and reader is not None
+        and reader.op in CLAMPS and reader.inputs[0] == name
+    )  # fmt: skip
+
+
+def _append_pair(graph: Graph, name: str, scale: Scale, dequantized: dict[str, str]) -> None:
+    scale_name = graph.add_constant(f"{name}.scale", scale.scale)
+    zero_point = graph.add_constant(f"{name}.zero_point", scale.zero_point)
+    integers, numbers = graph.fresh_name(f"{name}.integers"), graph.fresh_name(f"{name}.numbers")
+    graph.nodes += [
+        Node("QuantizeLinear", [name, scale_name, zero_point], [integers], {}, f"{name}.quantize"),
+        Node("DequantizeLinear", [integers, scale_name, zero_point], [numbers], {}, f"{name}.dequantize"),
+    ]
+    known = graph.types.get(name)
+    shape = known.shape if known is not None else None
+    graph.types[integers] = TensorType(DType.of(scale.zero_point), shape)
+    graph.types[numbers] = TensorType(DType.FLOAT32, shape)
+    dequantized[name] = numbers
+
+
+def _quantize_weight(graph: Graph, layer: Layer, input_scale: float) -> str:
+    weight = graph.constants[layer.weight]
+    bias = graph.constants[layer.node.input(2)].ravel() if layer.node.input(2) else None
+    scale = weight_scales(weight, layer.axis, bias, input_scale)
+    integers = graph.add_constant(f"{layer.name}.weight", quantized_weight(weight, scale, layer.axis))
+    scale_name = graph.add_constant(f"{layer.name}.weight_scale", scale)
+    zero_point = graph.add_constant(f"{layer.name}.weight_zero_point", np.zeros(scale.shape, np.int8))
+    numbers = graph.fresh_name(f"{layer.name}.weight_numbers")
+    graph.nodes.append(
+        Node("DequantizeLinear", [integers, scale_name, zero_point], [numbers], {"axis": layer.axis}, numbers)
+    )
+    graph.types[numbers] = TensorType(DType.FLOAT32, tuple(weight.shape))
+    return numbers
+
+
+def fused(graph: Graph) -> Graph:
+    """What the rules on quantized models make of a graph with QuantizeLinear and DequantizeLinear."""
+    return run_passes(graph, QUANTIZED_PASSES)[0]
