@@ -14,8 +14,9 @@ from edgeinfer.quantize import METHODS
 from edgeinfer.runtime.session import Session
 from edgeinfer.tools.inspect import parse_shapes
 from edgeinfer.tools.quantization_report import print_report, write_html
-from edgeinfer.tools.quantize import make_goal, median_times, quantize, read_model
+from edgeinfer.tools.quantize import make_goal, quantize, read_model
 from edgeinfer.tools.samples import read_samples
+from edgeinfer.tools.session_backend import SessionBackend
 from edgeinfer.tools.text import bytes_text
 
 
@@ -94,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     # What stays float is small beside the integers, and so should be names; half precision holds the former.
     stored, _ = run_passes(result.graph, [StoreWeightsAsFloat16(), ShortenNames()])
     write_edge(stored, arguments.output)
-    times = median_times(graph, result.graph, samples[0])
+    before, after = SessionBackend().compare_seconds(graph, result.graph, samples[0])
+    times = (before * 1e3, after * 1e3)
     sizes = (arguments.model.stat().st_size, arguments.output.stat().st_size)
     print_report(result, len(samples), times, sizes, goal, arguments.explain)
     print(f"wrote {arguments.output}: {bytes_text(sizes[1])}")

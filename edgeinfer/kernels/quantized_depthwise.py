@@ -1,7 +1,8 @@
 """Depthwise convolution of 8-bit pictures: bytes become float32 in registers, where the sums are exact.
 
 A sum of up to 500 products of bytes is a whole number below 2**24. Weights and bias, from which the zero point of x is
-taken, are float32 whole numbers too.
+taken, are float32 whole numbers too. The bias comes in two parts: a small one that sums begin with, and a multiple of
+2**16 that is added last, where the one rounding happens that int32 sums have on their way to float32.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from edgeinfer.kernels.depthwise import TILES, DepthwiseArithmetic, depthwise_co
 from edgeinfer.kernels.quantized_conv import zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import buffer_f32, buffer_u8
+from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8
 from edgeinfer.simd.tile import TileOps
 
 
@@ -40,14 +41,19 @@ def qu8_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 def _byte_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
     ops = TileOps(simd, tile_rows, 1)
     output, multiply_row = quantized_output(simd, ops), ops.multiply_row
-    output_buffers, write = output.buffers, output.write
+    output_buffers, write, add_row = output.buffers, output.write, ops.add_row
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        return buffer_f32(worker, p.multipliers), output_buffers(p, worker)
+        return (
+            advance(buffer_f32(worker, p.bias), p.channels),
+            buffer_f32(worker, p.multipliers),
+            output_buffers(p, worker),
+        )
 
     @njit(forceinline=True, error_model="numpy")
     def finish(tile: Any, buffers: Any, p: Any, channel: Any, place: Any, rows: Any, columns: Any) -> None:
-        write(multiply_row(tile, buffers[0], channel), buffers[1], p, place, rows, columns)
+        large_bias, factors, rest = buffers
+        write(multiply_row(add_row(tile, large_bias, channel), factors, channel), rest, p, place, rows, columns)
 
     return DepthwiseArithmetic(1, buffer_u8, zero_point_border, buffers, finish, output.finish_task)

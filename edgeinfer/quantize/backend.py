@@ -23,6 +23,9 @@ class Backend(Protocol):
     def node_seconds(self, graph: Graph, feeds: Feeds) -> dict[str, float]:
         """How long each node takes on this machine, by node name; median of several runs."""
 
+    def compare_seconds(self, first: Graph, second: Graph, feeds: Feeds) -> tuple[float, float]:
+        """Seconds of whole runs of two graphs, measured in turn."""
+
 
 def run_samples(backend: Backend, graph: Graph, samples: list[Feeds]) -> list[dict[str, np.ndarray]]:
     """Outputs of a graph for all samples."""

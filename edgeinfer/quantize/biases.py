@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.quantize.layers import Layer
 from edgeinfer.quantize.observation import Observation
-from edgeinfer.quantize.scales import quantized_weight, weight_scales
+from edgeinfer.quantize.scales import dequantized_weight, weight_scales
 
 
-def correct_biases(graph: Graph, layers: list[Layer], seen: dict[str, Observation]) -> Graph:
+def correct_biases(
+    graph: Graph, layers: list[Layer], weights: Mapping[str, np.ndarray], seen: Mapping[str, Observation]
+) -> Graph:
     """Biases lose what rounded weights add to the mean of each output channel: ``b - (rounded w - w) * mean(x)``.
 
-    Means of the input channels are those seen on calibration data, borders left aside.
+    ``weights`` are the rounded ones by name of the layer. Means of the input channels are those seen on calibration
+    data, borders left aside.
     Source: Nagel et al., Data-free quantization through weight equalization and bias correction, ICCV 2019.
     """
     result = graph.copy()
     for layer in layers:
         weight = graph.constants[layer.weight].astype(np.float64)
-        scale = weight_scales(weight, layer.axis, None, 1.0)
-        shape = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
-        error = quantized_weight(weight, scale, layer.axis) * scale.reshape(shape) - weight
+        error = dequantized_weight(weights[layer.name], weight_scales(weight, layer.axis), layer.axis) - weight
         mean = seen[layer.node.inputs[0]].channel_mean
         if layer.node.op == "Conv":
             groups = layer.node.attributes.get("group", 1)

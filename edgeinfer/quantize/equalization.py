@@ -3,8 +3,9 @@
     y = W x = (W diag(s)) (x / s)        with one factor s for each channel of x
 
 Factors move into what makes x, a convolution or a normalisation, through Relu, LeakyRelu and sums, and into the
-weights of all convolutions that read x. Weights have a scale for each output channel, activations only one for all:
-so it is the reach of activations that is evened out.
+weights of all convolutions that read x. Through Clip from 0 they do so for channels that never come near its bound.
+Weights have a scale for each output channel, activations only one for all: so it is the reach of activations that is
+evened out.
 
 Source: Nagel et al., Data-free quantization through weight equalization and bias correction, ICCV 2019; Xiao et al.,
 SmoothQuant, ICML 2023.
@@ -25,6 +26,8 @@ from edgeinfer.quantize.observation import Observation
 # Factors beyond would only push the other channels' weights under the rounding.
 _LARGEST_FACTOR = 16.0
 _HOMOGENEOUS = ("", "Relu", "LeakyRelu")
+# Channels in front of a Clip grow so far that it would cut off what is this much larger than all that was seen.
+_CLEARANCE = 2.0
 
 
 @dataclass
@@ -55,17 +58,40 @@ def equalize(graph: Graph, layers: list[Layer], seen: dict[str, Observation], st
         if group is None:
             continue
         reach = np.max([np.maximum(np.abs(seen[v].channel_low), np.abs(seen[v].channel_high)) for v in values], axis=0)
-        alive = reach > 0
-        if not alive.any():
+        if not reach.any():
             continue
-        factors = np.where(alive, (np.where(alive, reach, 1) / np.median(reach[alive])) ** strength, 1.0)
-        factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR).astype(np.float32)
+        factors = _factors(reach, strength, min(_upper_bound(maker) for maker in group.makers))
         for maker in group.makers:
             _divide_outputs(result, maker, factors)
         for reader in group.readers:
             _multiply_inputs(result, reader, factors)
         count += 1
     return result, count
+
+
+def _factors(reach: np.ndarray, strength: float, bound: float) -> np.ndarray:
+    """Factors of channels; where an activation bounds them, only those grow that stay far from the bound."""
+    alive = reach > 0
+    reach = np.where(alive, reach, 1.0)
+    middle = np.median(reach[alive]) if np.isinf(bound) else bound / _CLEARANCE
+    factors = np.where(alive, (reach / middle) ** strength, 1.0)
+    most = _LARGEST_FACTOR if np.isinf(bound) else 1.0
+    return np.clip(factors, 1 / _LARGEST_FACTOR, most).astype(np.float32)
+
+
+def _upper_bound(node: Node) -> float:
+    """Where a node's activation cuts large numbers off."""
+    if node.attributes.get("activation") != "Clip":
+        return np.inf
+    return float(node.attributes["activation_parameters"][1])
+
+
+def _passes(node: Node) -> bool:
+    """Whether factors pass through a node's activation."""
+    activation = node.attributes.get("activation", "")
+    return activation in _HOMOGENEOUS or (
+        activation == "Clip" and node.attributes["activation_parameters"][0] == 0.0
+    )  # fmt: skip
 
 
 def _connected(graph: Graph) -> list[list[str]]:
@@ -85,7 +111,7 @@ def _group(view: GraphView, values: list[str], layers: set[str]) -> _Group | Non
     makers, readers = [], []
     for value in values:
         maker = view.producer(value)
-        if maker is None or view.is_output(value) or maker.attributes.get("activation", "") not in _HOMOGENEOUS:
+        if maker is None or view.is_output(value) or not _passes(maker):
             return None
         if maker.input(3) and maker.input(3) not in values:
             return None

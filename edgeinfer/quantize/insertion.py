@@ -11,7 +11,7 @@ from edgeinfer.activation_codes import CLAMPS
 from edgeinfer.graph import FUSED, DType, Graph, GraphView, Node, TensorType
 from edgeinfer.passes import QUANTIZED_PASSES, run_passes
 from edgeinfer.quantize.layers import Layer, data_inputs
-from edgeinfer.quantize.scales import Scale, quantized_weight, weight_scales
+from edgeinfer.quantize.scales import Scale, dequantized_weight, quantized_weight, scales_for_bias, weight_scales
 
 
 def spelled_out(graph: Graph) -> Graph:
@@ -60,7 +60,11 @@ def _append_sum(graph: Graph, op: str, inputs: list[str], of: Node, name: str) -
 
 
 def insert_quantization(
-    graph: Graph, layers: Mapping[str, Layer], chosen: set[str], scales: Mapping[str, Scale]
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    weights: Mapping[str, np.ndarray],
+    chosen: set[str],
+    scales: Mapping[str, Scale],
 ) -> Graph:
     """The graph with QuantizeLinear and DequantizeLinear on the inputs of chosen nodes and on weights.
 
@@ -69,7 +73,8 @@ def insert_quantization(
 
     Args:
         graph: the float graph with types.
-        layers: all layers by name.
+        layers: the layers that shall run on integers, by name.
+        weights: their weights as int8, by name of the layer.
         chosen: names of the nodes that shall run on integers.
         scales: scale and zero point of every value that is quantized, by name.
     """
@@ -88,8 +93,9 @@ def insert_quantization(
         wanted = set(data_inputs(node)) if node.name in chosen else made_of_integers
         inputs = [dequantized.get(name, name) if name in wanted else name for name in node.inputs]
         if node.name in chosen and node.name in layers:
-            layer = layers[node.name]
-            inputs[1] = _quantize_weight(result, layer, float(scales[node.inputs[0]].scale))
+            bias = result.constants[node.input(2)].ravel() if node.input(2) else None
+            layer, input_scale = layers[node.name], float(scales[node.inputs[0]].scale)
+            inputs[1] = _append_weight(result, layer, weights[node.name], bias, input_scale)
         result.nodes.append(dataclasses.replace(node, inputs=inputs))
         for name in node.outputs:
             if name in integers:
@@ -139,11 +145,14 @@ def _append_pair(graph: Graph, name: str, scale: Scale, dequantized: dict[str, s
     dequantized[name] = numbers
 
 
-def _quantize_weight(graph: Graph, layer: Layer, input_scale: float) -> str:
-    weight = graph.constants[layer.weight]
-    bias = graph.constants[layer.node.input(2)].ravel() if layer.node.input(2) else None
-    scale = weight_scales(weight, layer.axis, bias, input_scale)
-    integers = graph.add_constant(f"{layer.name}.weight", quantized_weight(weight, scale, layer.axis))
+def _append_weight(graph: Graph, layer: Layer, weight: np.ndarray, bias: np.ndarray | None, input_scale: float) -> str:
+    scale = weight_scales(graph.constants[layer.weight], layer.axis)
+    if bias is not None:
+        # Such channels are nearly constant: their weights may be coarser.
+        wide = np.maximum(scale, scales_for_bias(bias, input_scale, weight.size // scale.size)).astype(np.float32)
+        weight = quantized_weight(dequantized_weight(weight, scale, layer.axis), wide, layer.axis)
+        scale = wide
+    integers = graph.add_constant(f"{layer.name}.weight", weight)
     scale_name = graph.add_constant(f"{layer.name}.weight_scale", scale)
     zero_point = graph.add_constant(f"{layer.name}.weight_zero_point", np.zeros(scale.shape, np.int8))
     numbers = graph.fresh_name(f"{layer.name}.weight_numbers")

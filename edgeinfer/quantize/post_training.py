@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from edgeinfer.quantize.layers import MOVING, Layer, chosen_nodes, find_layers, 
 from edgeinfer.quantize.metrics import Metric, Outputs
 from edgeinfer.quantize.observation import Observation, observe, with_outputs
 from edgeinfer.quantize.ranges import METHODS, choose_range
+from edgeinfer.quantize.rounding import input_moments, rounded_weights
 from edgeinfer.quantize.scales import Scale, activation_scale
 from edgeinfer.quantize.sensitivity import keep_worst, noise_power
 
@@ -25,6 +27,8 @@ SEARCH_SAMPLES = 6
 EQUALIZATION_STRENGTHS = (0.5, 1.0)
 # A layer is slower on integers only if it is so by more than clocks differ.
 _SLOWER = 1.1
+# All such layers together must make whole runs faster, since numbers have to be turned into integers around them.
+_FASTER = 0.98
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,22 @@ class Quantized:
 
 @dataclass
 class _Prepared:
-    """A float model ready for rounding: its layers, and what was seen of its values."""
+    """A float model ready for integers.
+
+    Attributes:
+        graph: the float model.
+        layers: its layers.
+        seen: what was seen of its values.
+        weights: weights of layers as integers, by name of the layer.
+        corrected: whether biases shall be corrected.
+        note: what was done to it, for people.
+    """
 
     graph: Graph
     layers: list[Layer]
     seen: dict[str, Observation]
+    weights: dict[str, np.ndarray]
+    corrected: bool = False
     note: str = ""
 
 
@@ -148,7 +163,7 @@ class PostTraining:
         if len(kept) == len(prepared.layers):
             listed = "\n  ".join(f"{name}: {reason}" for name, reason in {**reasons, **kept}.items())
             raise QuantizationError(f"no layer of '{graph.name}' can run on integers:\n  {listed}")
-        prepared = self._best(prepared, plain, kept)
+        prepared = self._best(prepared, plain, set(kept))
         damages = self._damages(prepared, kept) if self.measure_all else {}
         kept |= self._keep_for_goal(prepared, kept, damages)
         times, kept = self._keep_fast(graph, prepared, kept)
@@ -158,36 +173,37 @@ class PostTraining:
         seen = observe(self.backend, graph, list(self.samples), self.method != "minmax")
         shapes = self._shapes(graph)
         layers, reasons = find_layers(graph, shapes)
-        return _Prepared(graph, layers, seen), reasons
+        moments = input_moments(self.backend, graph, layers, list(self.samples))
+        weights = {
+            layer.name: rounded_weights(graph.constants[layer.weight], layer.axis, moments.get(layer.name))
+            for layer in layers
+        }
+        return _Prepared(graph, layers, seen, weights), reasons
 
     def _shapes(self, graph: Graph) -> dict[str, tuple[int, ...]]:
         names = [name for node in graph.nodes if node.op in ("Conv", "MatMul", "Gemm") for name in node.outputs]
         with self.backend.open(with_outputs(graph, names)) as run:
             return {name: array.shape for name, array in run(self.samples[0]).items()}
 
-    def _best(self, prepared: _Prepared, plain: Graph, kept: dict[str, str]) -> _Prepared:
+    def _best(self, prepared: _Prepared, plain: Graph, kept: set[str]) -> _Prepared:
         """As it is, with corrected biases, or also equalised: whichever is closest to the float model."""
-        corrected = correct_biases(prepared.graph, prepared.layers, prepared.seen)
-        shapes = self._shapes(prepared.graph)
-        candidates = [
-            prepared,
-            _Prepared(corrected, find_layers(corrected, shapes)[0], prepared.seen, "biases corrected"),
-        ]
+        candidates = [prepared, dataclasses.replace(prepared, corrected=True, note="biases corrected")]
         for strength in EQUALIZATION_STRENGTHS:
-            equal, groups = equalize(plain, find_layers(plain, shapes)[0], prepared.seen, strength)
+            equal, groups = equalize(plain, prepared.layers, prepared.seen, strength)
             if groups:
-                again, _ = self._prepare(equal)
-                graph = correct_biases(again.graph, again.layers, again.seen)
                 note = f"channels of {groups} activations equalised (strength {strength}), biases corrected"
-                candidates.append(_Prepared(graph, find_layers(graph, shapes)[0], again.seen, note))
-        return min(candidates, key=lambda candidate: self._noise(candidate, set(kept)))
+                candidates.append(dataclasses.replace(self._prepare(equal)[0], corrected=True, note=note))
+        return min(candidates, key=lambda candidate: self._noise(candidate, kept))
 
     def build(self, prepared: _Prepared, kept: set[str]) -> Graph:
         """The model with all layers on integers but those kept."""
-        layers = {layer.name: layer for layer in prepared.layers}
-        chosen = chosen_nodes(prepared.graph, layers.keys() - kept)
+        layers = {layer.name: layer for layer in prepared.layers if layer.name not in kept}
+        graph = prepared.graph
+        if prepared.corrected:
+            graph = correct_biases(graph, list(layers.values()), prepared.weights, prepared.seen)
+        chosen = chosen_nodes(graph, set(layers))
         scales = self._scales(prepared, chosen)
-        return fused(insert_quantization(prepared.graph, layers, chosen, scales))
+        return fused(insert_quantization(graph, layers, prepared.weights, chosen, scales))
 
     def _scales(self, prepared: _Prepared, chosen: set[str]) -> dict[str, Scale]:
         view = GraphView(prepared.graph)
@@ -257,8 +273,8 @@ class PostTraining:
         }
         slow = {name for name, (before, after) in times.items() if after is not None and after > _SLOWER * before}
         if slow and len(slow) + len(kept) < len(prepared.layers) and not self.keep_slow:
-            less = self.backend.node_seconds(self.build(prepared, slow | kept.keys()), feeds)
-            if sum(less.values()) < sum(mixed_times.values()):
+            before, after = self.backend.compare_seconds(mixed, self.build(prepared, slow | kept.keys()), feeds)
+            if after < _FASTER * before:
                 kept = {**kept, **dict.fromkeys(slow, "float is faster on this machine")}
         return times, kept
 

@@ -67,7 +67,8 @@ class TileOps:
             ``columns`` columns.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
         add: ``add(tile, other)``.
-        multiply_row: ``multiply_row(tile, y, index)``: every row times the ``columns`` floats at ``y[index]``.
+        add_row: ``add_row(tile, y, index)``: every row plus the ``columns`` floats at ``y[index]``.
+        multiply_row: ``multiply_row(tile, y, index)``: every row times those floats.
         clamp: ``clamp(tile, low, high)``: bounds every float; NaN stays NaN.
     """
 
@@ -85,7 +86,8 @@ class TileOps:
         self.store = store_of(tile)
         self.load = _load(tile)
         self.add = _add(tile)
-        self.multiply_row = _multiply_row(tile)
+        self.add_row = _with_row(tile, "fadd")
+        self.multiply_row = _with_row(tile, "fmul")
         self.clamp = _clamp(tile)
 
     def filter_row(self, taps: int, stride: int, octets: bool = False) -> Any:
@@ -346,17 +348,18 @@ def _add(tile: Tile) -> Any:
     return add
 
 
-def _multiply_row(tile: Tile) -> Any:
+def _with_row(tile: Tile, operation: str) -> Any:
     @intrinsic
-    def multiply_row(typing_context: Any, value: Any, y: Any, index: Any) -> Any:
+    def with_row(typing_context: Any, value: Any, y: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            factors = row_vectors(builder, tile, args[1], args[2]) * tile.rows
-            pairs = zip(tile_vectors(builder, tile, args[0]), factors, strict=True)
-            return pack_tile(builder, tile, [builder.fmul(vector, factor) for vector, factor in pairs])
+            compute = getattr(builder, operation)
+            operands = row_vectors(builder, tile, args[1], args[2]) * tile.rows
+            pairs = zip(tile_vectors(builder, tile, args[0]), operands, strict=True)
+            return pack_tile(builder, tile, [compute(vector, operand) for vector, operand in pairs])
 
         return tile(tile, FLOAT32_POINTER, types.int64), codegen
 
-    return multiply_row
+    return with_row
 
 
 def _clamp(tile: Tile) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,7 @@ from edgeinfer.format import read_edge
 from edgeinfer.graph import Graph
 from edgeinfer.quantize import Goal, PostTraining, Quantized
 from edgeinfer.quantize.metrics import Outputs, agreement, cosine, peak_signal_to_noise, signal_to_noise, worst_psnr
-from edgeinfer.runtime.session import Session
 from edgeinfer.tools.session_backend import SessionBackend
-
-TIMED_RUNS = 9
 
 
 def read_model(path: Path) -> Graph:
@@ -105,19 +101,6 @@ def output_errors(quantized: Quantized) -> list[OutputError]:
             )
         )  # fmt: skip
     return rows
-
-
-def median_times(before: Graph, after: Graph, feeds: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Milliseconds of one run of either model with one thread, measured in turn."""
-    with Session(before, threads=1) as first, Session(after, threads=1) as second:
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(TIMED_RUNS + 1):
-            for session, kept in zip((first, second), times, strict=True):
-                start = time.perf_counter()
-                session.run(feeds)
-                kept.append(time.perf_counter() - start)
-    # The first run plans and touches memory.
-    return float(np.median(times[0][1:])) * 1e3, float(np.median(times[1][1:])) * 1e3
 
 
 def quantize(

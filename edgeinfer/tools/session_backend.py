@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from edgeinfer.quantize.backend import Feeds, Run
 from edgeinfer.runtime.session import Session
 
 PROFILES = 7
+TIMED_RUNS = 9
 
 
 class SessionBackend:
@@ -35,3 +37,15 @@ class SessionBackend:
         for steps in zip(*runs, strict=True):
             seconds[steps[0].node] += float(np.median([step.seconds for step in steps]))
         return dict(seconds)
+
+    def compare_seconds(self, first: Graph, second: Graph, feeds: Feeds) -> tuple[float, float]:
+        """Median times of one run of either graph with one thread, measured in turn."""
+        with Session(first, threads=1) as before, Session(second, threads=1) as after:
+            times: tuple[list[float], list[float]] = ([], [])
+            for _ in range(TIMED_RUNS + 1):
+                for session, kept in zip((before, after), times, strict=True):
+                    start = time.perf_counter()
+                    session.run(feeds)
+                    kept.append(time.perf_counter() - start)
+        # The first run plans and touches memory.
+        return float(np.median(times[0][1:])), float(np.median(times[1][1:]))

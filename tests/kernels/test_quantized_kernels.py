@@ -70,6 +70,13 @@ def binary(op: str, a: tuple[int, ...], b: tuple[int, ...], x: Any = U8, **attri
     return Case(op, inputs, attributes)
 
 
+def large_bias(case: Case) -> Case:
+    """A convolution whose biases are beyond the whole numbers that float32 holds."""
+    case.inputs[8] = np.linspace(-(2.0**30), 2.0**30, case.inputs[8].size).astype(np.int32)
+    case.inputs[6] = scale(2000)
+    return case
+
+
 PADDED = [1, 1, 1, 1]
 
 
@@ -148,6 +155,7 @@ CASES = [
       for r, s in ((U8, [scale(0.01), zero(30, U8)]), (I8, [scale(0.01), zero(5, I8)]))],
     conv(6, 7, 8, 20, 3, activation="Sigmoid"),
     conv(6, 7, 20, 20, 3, group=20, activation="HardSwish"),
+    *[large_bias(conv(6, 7, 20, 20, k, group=20)) for k in (3, 5, 2)], large_bias(conv(5, 6, 8, 9, 3)),
     conv(6, 7, 6, 9, 3, group=3), conv(6, 7, 3, 3, 3, group=3, strides=[2, 2]),
 ]  # fmt: skip
 

@@ -26,6 +26,8 @@ from edgeinfer.plan.lowering.units import as_units, units_of
 
 # float32 holds all whole numbers below.
 EXACT_FLOATS = 1 << 24
+# The large part of a bias is a multiple: 2**31 over it fits into float32's 24 bits.
+LARGE_BIAS_UNIT = 1 << 16
 QUAD = 4
 TASK_PIXELS = 4096
 
@@ -237,8 +239,9 @@ def _emit_quantized_depthwise(
     channels = geometry.out_channels
     sums = numbers.weight.reshape(channels, -1).astype(np.int64)
     bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * sums.sum(axis=1)
-    # No partial sum may leave the whole numbers that float32 holds.
-    if (np.abs(bias) + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
+    large_bias = np.rint(bias / LARGE_BIAS_UNIT).astype(np.int64) * LARGE_BIAS_UNIT
+    # No partial sum may leave the whole numbers that float32 holds; nor the large part of the bias.
+    if (LARGE_BIAS_UNIT + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
         raise NotNative("sums beyond 2**24; depthwise kernels add up in float32")
     x = as_quads(node, context, node.inputs[0], channels, True) if numbers.signed else node.inputs[0]
     if context.shape(x)[-1] != channels:
@@ -250,7 +253,7 @@ def _emit_quantized_depthwise(
         "x": x, "residual": "", "y": node.outputs[0], "fill": fill_quad(numbers),
         "tile_scratch": tasks.scratch_bytes // 4,
         "w": context.packed(node.inputs[3], "depthwise", lambda _: pack_depthwise(numbers.weight)),
-        "bias": context.new_constant(f"{node.name}.bias", bias.astype(np.float32)),
+        "bias": context.new_constant(f"{node.name}.bias", np.stack([bias - large_bias, large_bias]).astype(np.float32)),
         "multipliers": context.new_constant(f"{node.name}.multipliers", multipliers(node, numbers)),
     }  # fmt: skip
     scratch = tasks.scratch_bytes + 4 * kernel.traits["rows"] * kernel.traits["columns"]
