@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from edgeinfer.plan.kernel_set import PRECISIONS
 
@@ -36,6 +37,39 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=thread_count, default="auto", metavar="N", help="number of threads (default: auto)"
     )
+
+
+def _channel_numbers(text: str) -> list[float]:
+    """One number, or three for the channels."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither one number nor three joined by commas")
+    return numbers
+
+
+def _divisors(text: str) -> list[float]:
+    numbers = _channel_numbers(text)
+    if not all(numbers):
+        raise argparse.ArgumentTypeError("pictures cannot be divided by 0")
+    return numbers
+
+
+def add_data(parser: argparse.ArgumentParser, samples: int) -> None:
+    """Add ``--data`` and how it is read."""
+    parser.add_argument(
+        "--data", type=Path, required=True,
+        help="folder with pictures, .npz with an array for every input, or .npy; the first axis counts samples",
+    )  # fmt: skip
+    parser.add_argument(
+        "--samples", type=positive, default=samples, metavar="N", help=f"at most so many (default: {samples})"
+    )
+    parser.add_argument(
+        "--mean", type=_channel_numbers, default=[0.0], help="taken from pictures in 0..1, such as 0.485,0.456,0.406"
+    )
+    parser.add_argument("--std", type=_divisors, default=[1.0], help="what pictures are then divided by")
 
 
 def add_shapes(parser: argparse.ArgumentParser) -> None:

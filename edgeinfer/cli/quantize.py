@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.cli.arguments import add_shapes, add_threads, example_text, positive
+from edgeinfer.cli.arguments import add_data, add_shapes, add_threads, example_text
 from edgeinfer.errors import InputError
 from edgeinfer.format import write_edge
 from edgeinfer.passes import ShortenNames, StoreWeightsAsFloat16, run_passes
@@ -38,17 +38,11 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="an .edge or .onnx file with float weights")
-    parser.add_argument(
-        "--data", type=Path, required=True,
-        help="folder with pictures, .npz with an array for every input, or .npy; the first axis counts samples",
-    )  # fmt: skip
+    add_data(parser, samples=32)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .edge file to write")
     parser.add_argument(
         "--method", choices=list(METHODS), default="mse", help="how ranges of activations are chosen (default: mse)"
     )
-    parser.add_argument("--samples", type=positive, default=32, metavar="N", help="at most so many (default: 32)")
-    parser.add_argument("--mean", type=_numbers, default=[0.0], help="taken from pictures in 0..1: 0.485,0.456,0.406")
-    parser.add_argument("--std", type=_numbers, default=[1.0], help="what pictures are then divided by")
     parser.add_argument("--psnr", type=float, metavar="DB", help="keep layers float until every output has this PSNR")
     parser.add_argument(
         "--agreement", type=float, metavar="SHARE", help="keep layers float until so many top-1 results are the same"
@@ -65,22 +59,10 @@ def add_parser(subparsers: Any) -> None:
     add_threads(parser)
 
 
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither one number nor three joined by commas")
-    return numbers
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Quantize, report, write."""
     if arguments.output.suffix == ".onnx":
         raise InputError(f"{arguments.output} would be no ONNX file: give the output a name that ends in .edge")
-    if not all(arguments.std):
-        raise InputError("--std must not be 0")
     goal = make_goal(arguments.psnr, arguments.agreement, arguments.metric, arguments.least)
     graph = read_model(arguments.model)
     with Session(graph, threads=1) as session:

@@ -10,8 +10,8 @@ import numpy as np
 from edgeinfer.activation_codes import CLAMPS
 from edgeinfer.graph import FUSED, DType, Graph, GraphView, Node, TensorType
 from edgeinfer.passes import QUANTIZED_PASSES, run_passes
-from edgeinfer.quantize.layers import Layer, data_inputs
-from edgeinfer.quantize.scales import Scale, dequantized_weight, quantized_weight, scales_for_bias, weight_scales
+from edgeinfer.quantize.layers import MOVING, Layer, data_inputs
+from edgeinfer.quantize.scales import Scale, along, dequantized_weight, quantized_weight, scales_for_bias, weight_scales
 
 
 def spelled_out(graph: Graph) -> Graph:
@@ -166,3 +166,29 @@ def _append_weight(graph: Graph, layer: Layer, weight: np.ndarray, bias: np.ndar
 def fused(graph: Graph) -> Graph:
     """What the rules on quantized models make of a graph with QuantizeLinear and DequantizeLinear."""
     return run_passes(graph, QUANTIZED_PASSES)[0]
+
+
+def dequantized_value(view: GraphView, name: str, array: np.ndarray) -> np.ndarray:
+    """What the contents of a value stand for: numbers where a reader knows scale and zero point of integers."""
+    found = _scale_of(view, name) if array.dtype in (np.int8, np.uint8) else None
+    if found is None:
+        return array
+    scale, zero_point = (view.graph.constants[parameter].astype(np.float64) for parameter in found)
+    if scale.size > 1 and array.ndim > 1:
+        scale, zero_point = (along(parameter.ravel(), 1, array.ndim) for parameter in (scale, zero_point))
+    return (array.astype(np.float64) - zero_point) * scale
+
+
+def _scale_of(view: GraphView, name: str) -> tuple[str, str] | None:
+    """The constants behind an integer value among the inputs of its readers, or of those of what only moves it."""
+    for reader in view.consumers.get(name, []):
+        if reader.op == "DequantizeLinear" or (reader.domain == FUSED and reader.op.startswith("Q")):
+            place = reader.inputs.index(name)
+            scale, zero_point = reader.input(place + 1), reader.input(place + 2)
+            if scale in view.graph.constants and zero_point in view.graph.constants:
+                return scale, zero_point
+        elif reader.op in MOVING:
+            found = _scale_of(view, reader.outputs[0])
+            if found is not None:
+                return found
+    return None

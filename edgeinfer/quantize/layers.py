@@ -94,7 +94,7 @@ def chosen_nodes(graph: Graph, layers: set[str]) -> set[str]:
     """Names of all nodes that shall run on integers: the given layers, and what lies between them.
 
     An operator without weights joins where its result is read by nodes that run on integers; a sum, product, pool or
-    concatenation only where integers reach it too, for it is no faster otherwise.
+    concatenation only where all it reads are integers, for it is no faster otherwise.
     """
     view = GraphView(graph)
     candidates = {node.name for node in graph.nodes if node.name in layers or _can_follow(view, node)}
@@ -150,7 +150,7 @@ def _pays(view: GraphView, node: Node, chosen: set[str], layers: set[str]) -> bo
     if node.op == "InstanceNormalization":
         return True
     made = [view.producer(name) for name in data_inputs(node)]
-    return any(producer is not None and producer.name in chosen for producer in made)
+    return all(producer is not None and producer.name in chosen for producer in made)
 
 
 def typed(graph: Graph) -> Graph:

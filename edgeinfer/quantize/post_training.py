@@ -25,6 +25,8 @@ from edgeinfer.quantize.sensitivity import keep_worst, noise_power
 # Samples on which sets of layers are compared; the result is measured on all.
 SEARCH_SAMPLES = 6
 EQUALIZATION_STRENGTHS = (0.5, 1.0)
+# What changes the model's values must pay with this much less noise: 0.5 dB.
+_BETTER = 0.89
 # A layer is slower on integers only if it is so by more than clocks differ.
 _SLOWER = 1.1
 # All such layers together must make whole runs faster, since numbers have to be turned into integers around them.
@@ -152,6 +154,8 @@ class PostTraining:
             raise QuantizationError("there is no calibration data: give at least one sample, better some tens")
         if self.method not in METHODS:
             raise QuantizationError(f"there is no calibration method '{self.method}'; there are {', '.join(METHODS)}")
+        if any(node.op in ("QConv", "QMatMul", "QuantizeLinear") for node in graph.nodes):
+            raise QuantizationError(f"'{graph.name}' is quantized already: start from the float model")
         plain = spelled_out(typed(graph))
         self._expected = list(run_samples(self.backend, graph, list(self.samples)))
         prepared, reasons = self._prepare(plain)
@@ -193,7 +197,12 @@ class PostTraining:
             if groups:
                 note = f"channels of {groups} activations equalised (strength {strength}), biases corrected"
                 candidates.append(dataclasses.replace(self._prepare(equal)[0], corrected=True, note=note))
-        return min(candidates, key=lambda candidate: self._noise(candidate, kept))
+        best, least = prepared, self._noise(prepared, kept)
+        for candidate in candidates[1:]:
+            noise = self._noise(candidate, kept)
+            if noise < _BETTER * least:
+                best, least = candidate, noise
+        return best
 
     def build(self, prepared: _Prepared, kept: set[str]) -> Graph:
         """The model with all layers on integers but those kept."""

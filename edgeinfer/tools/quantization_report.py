@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeinfer.quantize import Goal, LayerResult, Quantized
 from edgeinfer.tools.page import Page, bar_chart, table, write_page
 from edgeinfer.tools.quantize import output_errors
-from edgeinfer.tools.text import bytes_text, print_table
+from edgeinfer.tools.text import bytes_text, decibels, print_table
 
 LAYER_HEADERS = ["layer", "operator", "MMACs", "runs on", "damage alone (dB)", "float ms", "int8 ms", "why float"]
 
@@ -56,18 +56,14 @@ def error_rows(result: Quantized) -> tuple[list[str], list[list[object]]]:
     rows: list[list[object]] = [
         [
             error.name,
-            _decibels(error.psnr),
-            _decibels(error.signal_to_noise),
+            decibels(error.psnr),
+            decibels(error.signal_to_noise),
             f"{error.cosine:.5f}",
             f"{error.largest:.3g}",
         ]
         for error in output_errors(result)
     ]
     return ["output", "PSNR (dB)", "SNR (dB)", "cosine", "largest difference"], rows
-
-
-def _decibels(value: float) -> str:
-    return "exact" if value == math.inf else f"{value:.1f}"
 
 
 def damage_decibels(layer: LayerResult) -> float | None:
@@ -84,7 +80,7 @@ def layer_rows(layers: list[LayerResult]) -> list[list[object]]:
         damage = damage_decibels(layer)
         rows.append([
             layer.name, layer.op, f"{layer.macs / 1e6:.2f}", "int8" if layer.integer else "float",
-            "" if damage is None else _decibels(damage), f"{layer.float_seconds * 1e3:.3f}",
+            "" if damage is None else decibels(damage), f"{layer.float_seconds * 1e3:.3f}",
             "" if layer.integer_seconds is None else f"{layer.integer_seconds * 1e3:.3f}", layer.reason,
         ])  # fmt: skip
     return rows

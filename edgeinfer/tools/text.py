@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,11 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
             for cell, width, numeric in zip(row, widths, right, strict=True)
         ]
         print("  " + "  ".join(cells).rstrip())
+
+
+def decibels(value: float) -> str:
+    """A ratio in dB for people; ``exact`` where there is no error."""
+    return "exact" if value == math.inf else f"{value:.1f}"
 
 
 def bytes_text(count: int) -> str:
