@@ -7,6 +7,7 @@ are applied one after another until the newest form is reached.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,9 @@ from converters.onnx.scope import Scope
 from edgeinfer.graph import ONNX, Node
 
 Upgrade = Callable[[Scope, Node], list[Node]]
+
+# The domain of the operators that ONNX Runtime adds.
+ORT = "com.microsoft"
 
 # A version above every opset: for rewrites that hold whatever the model's opset is.
 ALWAYS = 1000
@@ -46,8 +50,14 @@ def upgrade_node(scope: Scope, node: Node, opset: int) -> list[Node]:
     Raises:
         CannotUpgradeError: if there are none.
     """
-    if node.domain != ONNX:
+    if node.domain not in (ONNX, ORT):
         return [node]
+    if node.domain == ORT:
+        # Operators of both are written alike; those that stay in this domain are not known.
+        if node.op in ("QuantizeLinear", "DequantizeLinear"):
+            return upgrade_node(scope, dataclasses.replace(node, domain=ONNX), opset)
+        if ALWAYS not in _UPGRADES.get(node.op, {}):
+            return [node]
     later = [version for version in _UPGRADES.get(node.op, {}) if version > opset]
     if not later:
         return [node]

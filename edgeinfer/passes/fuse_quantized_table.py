@@ -17,6 +17,8 @@ _FUNCTIONS = frozenset({
     "ThresholdedRelu", "Gelu", "Clip",
 })  # fmt: skip
 
+_PORT = "integers are an input or output: a table would not tell their scale"
+
 
 class FuseQuantizedFunction(Rule):
     """A function of one number becomes a table of bytes; so does a change of scale.
@@ -35,6 +37,8 @@ class FuseQuantizedFunction(Rule):
         last = quantizer(view, node.outputs[0])
         if last is None:
             return "the result is not quantized to 8 bits with one scale"
+        if _is_port(view, x.name, last.outputs[0]):
+            return _PORT
         parameters = [view.graph.constants.get(name) if name else None for name in node.inputs[1:]]
         if any(name and array is None for name, array in zip(node.inputs[1:], parameters, strict=True)):
             return "a parameter is computed at run time"
@@ -62,6 +66,8 @@ class FuseRequantization(Rule):
         scale, zero_point = (view.graph.constants.get(node.input(index)) for index in (1, 2))
         if scale is None or zero_point is None or scale.size != 1 or DType.of(zero_point).itemsize != 1:
             return "the result is not quantized to 8 bits with one scale"
+        if _is_port(view, x.name, node.outputs[0]):
+            return _PORT
         name = f"{node.name}.table"
         table = quantized_as(_numbers(view, x), scale, zero_point)
         return Patch([node], [Node("QTable", [x.name, name], node.outputs, {}, node.name, FUSED)], {name: table})
@@ -96,6 +102,10 @@ class FuseQuantizedConcat(Rule):
             names.append(name)
         joined = Node("Concat", names, last.outputs, dict(node.attributes), node.name)
         return Patch([node, last], [*tables, joined], constants)
+
+
+def _is_port(view: GraphView, source: str, result: str) -> bool:
+    return source in view.graph.inputs or view.is_output(result)
 
 
 def _numbers(view: GraphView, x: Integers) -> np.ndarray:

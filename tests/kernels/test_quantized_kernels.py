@@ -70,6 +70,13 @@ def binary(op: str, a: tuple[int, ...], b: tuple[int, ...], x: Any = U8, **attri
     return Case(op, inputs, attributes)
 
 
+def zero_point_of_weights(case: Case, value: int) -> Case:
+    """A convolution whose weights less their zero point take nine bits."""
+    case.inputs[5] = zero(value, I8)
+    case.inputs[6] = scale(0.5)
+    return case
+
+
 def large_bias(case: Case) -> Case:
     """A convolution whose biases are beyond the whole numbers that float32 holds."""
     case.inputs[8] = np.linspace(-(2.0**30), 2.0**30, case.inputs[8].size).astype(np.int32)
@@ -156,6 +163,8 @@ CASES = [
     conv(6, 7, 8, 20, 3, activation="Sigmoid"),
     conv(6, 7, 20, 20, 3, group=20, activation="HardSwish"),
     *[large_bias(conv(6, 7, 20, 20, k, group=20)) for k in (3, 5, 2)], large_bias(conv(5, 6, 8, 9, 3)),
+    *[zero_point_of_weights(conv(5, 6, c, o, k, x=x, group=g), z) for c, o, k, g, x, z in (
+        (8, 9, 3, 1, U8, -100), (3, 40, 3, 1, I8, 90), (20, 20, 3, 20, U8, -128), (8, 8, 1, 2, U8, 127))],
     conv(6, 7, 6, 9, 3, group=3), conv(6, 7, 3, 3, 3, group=3, strides=[2, 2]),
 ]  # fmt: skip
 
@@ -221,9 +230,10 @@ def test_quantizing_rounds_half_to_even_and_saturates_what_is_no_number(level: s
 
 def test_reasons_are_given_where_there_is_no_kernel():
     case = conv(5, 5, 8, 8, 3)
-    case.inputs[5] = zero(-100, I8)
+    case.inputs[3] = case.inputs[3].astype(np.int16)
+    case.inputs[5] = zero(0, np.int16)
     graph, feeds = graph_of(case)
     with Session(graph, threads=1) as session:
         (step,) = session.plan({name: array.shape for name, array in feeds.items()}).host_steps()
-        assert "do not fit into 8 bits" in step.reason
+        assert step.reason == "uint8 by int16; there are only 8-bit kernels"
         np.testing.assert_array_equal(session.run(feeds)["y"], run_graph(graph, feeds)["y"])

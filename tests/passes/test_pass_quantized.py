@@ -24,17 +24,23 @@ def numbers_of(build, name: str, scale: float, zero_point: int) -> str:
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Relu"])
 def test_functions_become_tables(builder, apply, operators, op):
     build = builder(x=(2, 5))
-    y = build.node("QuantizeLinear", build.node(op, numbers_of(build, "x", 0.05, 128)), *scale_of(build, 0.01, 100))
+    y = numbers_of(build, build.node(op, numbers_of(build, "x", 0.05, 128)), 0.01, 100)
     result = apply(FuseQuantizedFunction(), build.graph(y))
-    assert operators(result.graph) == {"QuantizeLinear": 1, "DequantizeLinear": 1, "edgeinfer.QTable": 1}
+    assert operators(result.graph) == {"QuantizeLinear": 1, "DequantizeLinear": 2, "edgeinfer.QTable": 1}
+
+
+def test_integers_that_are_outputs_keep_their_scale(builder, apply):
+    build = builder(x=(2, 5))
+    y = build.node("QuantizeLinear", build.node("Relu", numbers_of(build, "x", 0.05, 128)), *scale_of(build, 0.01, 100))
+    result = apply(FuseQuantizedFunction(), build.graph(y))
+    assert result.count == 0
+    assert "would not tell their scale" in result.refusals[0].reason
 
 
 def test_clip_bounds_are_part_of_the_table(builder, apply, operators):
     build = builder(x=(2, 5))
     clipped = build.node("Clip", numbers_of(build, "x", 0.05, 128), build.constant(-1.0), build.constant(2.0))
-    result = apply(
-        FuseQuantizedFunction(), build.graph(build.node("QuantizeLinear", clipped, *scale_of(build, 0.02, 60)))
-    )
+    result = apply(FuseQuantizedFunction(), build.graph(numbers_of(build, clipped, 0.02, 60)))
     assert operators(result.graph)["edgeinfer.QTable"] == 1
 
 
@@ -47,7 +53,10 @@ def test_a_function_read_as_numbers_stays(builder, apply):
 
 def test_a_change_of_scale_becomes_a_table(builder, apply, operators):
     build = builder(x=(2, 5))
-    y = build.node("QuantizeLinear", numbers_of(build, "x", 0.05, 128), *scale_of(build, 0.02, -3, np.int8))
+    parameters = scale_of(build, 0.02, -3, np.int8)
+    y = build.node(
+        "DequantizeLinear", build.node("QuantizeLinear", numbers_of(build, "x", 0.05, 128), *parameters), *parameters
+    )
     result = apply(FuseRequantization(), build.graph(y))
     assert operators(result.graph)["edgeinfer.QTable"] == 1
 

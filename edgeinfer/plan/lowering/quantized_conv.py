@@ -20,6 +20,7 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+from edgeinfer.plan.lowering.copy import emit_copy
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.lowering.units import as_units, units_of
@@ -40,7 +41,7 @@ class Quantization:
         x_scale: float32.
         x_zero_point: that of x as unsigned bytes.
         signed: whether x holds signed bytes.
-        weight: int8 weights less their zero point, laid out as the float convolution's.
+        weight: weights less their zero point, laid out as the float convolution's: int8, or int16 below 256.
         w_scale: float32 [out_channels].
         y_scale: float32, None where y is float32.
         y_zero_point: 0 where y is float32.
@@ -61,7 +62,7 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     """Read the constant inputs of a QConv or QMatMul; ``out_axis`` is the weight's axis of output channels.
 
     Raises:
-        NotNative: if one is computed at run time, or the weights are not 8 bits wide beside their zero point.
+        NotNative: if one is computed at run time, or inputs, weights or output are not 8 bits wide.
     """
     x, _, _, weight, *_ = node.inputs
     if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
@@ -72,8 +73,7 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     per_channel[out_axis] = -1
     w_zero_point = constant_input(node, context, 5)
     integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
-    if integers.min(initial=0) < -128 or integers.max(initial=0) > 127:
-        raise NotNative("the weights less their zero point do not fit into 8 bits")
+    fitting = np.int8 if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127 else np.int16
     quantized = bool(node.input(6))
     if quantized and context.dtype(node.outputs[0]) not in BYTES:
         raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
@@ -81,7 +81,7 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     x_zero_point = int(scalar_input(node, context, 2)) + (128 if signed else 0)
     return Quantization(
         np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
-        integers.astype(np.int8), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
+        integers.astype(fitting), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
         np.float32(scalar_input(node, context, 6)) if quantized else None,
         int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
     )  # fmt: skip
@@ -179,10 +179,19 @@ def emit_quantized_conv(
     if depthwise_applies(geometry, context.kernels.lanes):
         _emit_quantized_depthwise(node, context, geometry, numbers, y_strides)
         return
-    if groups > 1 and channels % QUAD:
+    x, wide = node.inputs[0], numbers.weight.dtype != np.int8
+    if groups > 1 and (channels % QUAD or wide):
         geometry, numbers = without_groups(geometry, numbers)
         groups, channels = 1, geometry.channels
-    x = as_quads(node, context, node.inputs[0], channels * groups, numbers.signed)
+    if wide:
+        x = _doubled(node, context, x, channels)
+        halves = numbers.weight >> 1
+        weight = np.concatenate([halves, numbers.weight - halves], axis=1).astype(np.int8)
+        geometry, numbers = (
+            dataclasses.replace(geometry, channels=2 * channels), dataclasses.replace(numbers, weight=weight),
+        )  # fmt: skip
+        channels *= 2
+    x = as_quads(node, context, x, channels * groups, numbers.signed)
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
     few = context.kernels.only("qu8_conv_few_outputs")
@@ -202,7 +211,9 @@ def emit_quantized_conv(
         cut = cut_few_outputs(quads, kernel, context.threads, lanes)
         values |= cut.fields(geometry.batch)
         values["w"] = context.packed(
-            node.inputs[3], f"folded_quads{columns}", lambda _: pack_folded(as_units(numbers.weight, kernel), columns)
+            node.inputs[3],
+            f"folded_quads{columns}x{quads.channels}",
+            lambda _: pack_folded(as_units(numbers.weight, kernel), columns),
         )
         scratch = 4 * cut.scratch_floats
     else:
@@ -210,18 +221,27 @@ def emit_quantized_conv(
         values |= tasks.fields(geometry.batch * groups)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
-            node.inputs[3], f"quads{groups}x{columns}",
+            node.inputs[3], f"quads{groups}x{columns}x{quads.channels}",
             lambda _: pack_weight(as_units(numbers.weight, kernel), groups, columns),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
 
 
+def _doubled(node: Node, context: LoweringContext, x: str, channels: int) -> str:
+    """Pixels with their channels twice, made by two steps: weights beyond 8 bits are sums of two that fit."""
+    pixels = math.prod(context.shape(x)) // channels
+    y = context.temporary(f"{node.name}.doubled", (pixels, 2 * channels), context.dtype(x))
+    for start in (0, channels):
+        emit_copy(node, context, x, y, [pixels, channels], [channels, 1], [2 * channels, 1], y_start=start)
+    return y
+
+
 def without_groups(geometry: ConvGeometry, numbers: Quantization) -> tuple[ConvGeometry, Quantization]:
     """The same convolution with all channels in one group: weights between different groups are 0."""
     groups, channels = geometry.groups, geometry.channels
     out_channels = geometry.out_channels // groups
-    dense = np.zeros((geometry.out_channels, groups * channels, *geometry.kernel), np.int8)
+    dense = np.zeros((geometry.out_channels, groups * channels, *geometry.kernel), numbers.weight.dtype)
     for group in range(groups):
         rows = slice(group * out_channels, (group + 1) * out_channels)
         dense[rows, group * channels : (group + 1) * channels] = numbers.weight[rows]

@@ -1,0 +1,122 @@
+"""Models that ONNX Runtime's quantizer made run as ONNX Runtime runs them: QDQ and QOperator, in all its settings."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+import edgeinfer
+from edgeinfer.runtime.session import Session
+
+U8, S8, U16, S16 = QuantType.QUInt8, QuantType.QInt8, QuantType.QUInt16, QuantType.QInt16
+TYPES = {"U8S8": (U8, S8), "S8S8": (S8, S8), "U8U8": (U8, U8)}
+
+
+def float_model() -> onnx.ModelProto:
+    """Convolutions (plain, depthwise, strided), a residual, pools, concatenation, an activation, a classifier."""
+    random = np.random.default_rng(0)
+
+    def constant(name: str, *shape: int) -> onnx.TensorProto:
+        fan_in = max(1, int(np.prod(shape[1:])))
+        return numpy_helper.from_array((random.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32), name)
+
+    initializers = [
+        constant("w1", 16, 3, 3, 3), constant("b1", 16), constant("w2", 16, 1, 3, 3), constant("b2", 16),
+        constant("w3", 16, 16, 1, 1), constant("w4", 24, 32, 3, 3), constant("b4", 24), constant("w5", 10, 24),
+        constant("b5", 10),
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], "conv1", pads=[1] * 4),
+        helper.make_node("Relu", ["c1"], ["r1"], "relu1"),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], "conv2", pads=[1] * 4, group=16),
+        helper.make_node("Sigmoid", ["c2"], ["s2"], "sigmoid2"),
+        helper.make_node("Conv", ["s2", "w3"], ["c3"], "conv3"),
+        helper.make_node("Add", ["c3", "r1"], ["a3"], "add3"),
+        helper.make_node("Concat", ["a3", "r1"], ["k3"], "concat3", axis=1),
+        helper.make_node("MaxPool", ["k3"], ["m3"], "pool3", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["m3", "w4", "b4"], ["c4"], "conv4", strides=[2, 2], pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["c4"], ["g4"], "average4"),
+        helper.make_node("Flatten", ["g4"], ["f4"], "flat4"),
+        helper.make_node("Gemm", ["f4", "w5", "b5"], ["y"], "gemm5", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 20, 20])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])], initializers,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+class Data(CalibrationDataReader):
+    """Eight random pictures."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(1)
+        self._items = iter([{"x": random.random((1, 3, 20, 20), np.float32)} for _ in range(8)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._items, None)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("float") / "net.onnx"
+    onnx.save(float_model(), path)
+    return path
+
+
+def run_both(path) -> tuple[np.ndarray, np.ndarray, Session]:
+    """The outputs of 20 pictures by ONNX Runtime and by us."""
+    random = np.random.default_rng(2)
+    # ONNX Runtime's optimiser changes how it rounds from version to version: its plain form is what models mean.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    oracle = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = Session(edgeinfer.convert(path), threads=1)
+    pictures = [random.random((1, 3, 20, 20), np.float32) for _ in range(20)]
+    expected = np.concatenate([oracle.run(None, {"x": picture})[0] for picture in pictures])
+    found = np.concatenate([session.run({"x": picture})["y"] for picture in pictures])
+    return expected, found, session
+
+
+@pytest.mark.parametrize(
+    ("form", "types", "per_channel", "symmetric"),
+    itertools.product(QuantFormat, TYPES, [False, True], [False, True]),
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_static_quantization_in_all_settings(model_file, tmp_path, form, types, per_channel, symmetric):
+    path = tmp_path / "quantized.onnx"
+    activation, weight = TYPES[types]
+    quantize_static(
+        model_file, path, Data(), quant_format=form, per_channel=per_channel, activation_type=activation,
+        weight_type=weight, extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": symmetric},
+    )  # fmt: skip
+    expected, found, session = run_both(path)
+    steps = np.unique(np.diff(np.unique(expected)).round(7))
+    step = steps[steps > 0].min()
+    assert np.abs(found - expected).max() <= 1.5 * step
+    assert (np.abs(found - expected) < 0.01 * step).mean() >= 0.97
+    assert [host.reason for host in session.plan({"x": (1, 3, 20, 20)}).host_steps()] == []
+
+
+@pytest.mark.parametrize("types", [(U16, S8), (S16, S8), (U16, S16)])
+def test_sixteen_bits(model_file, tmp_path, types):
+    path = tmp_path / "quantized.onnx"
+    quantize_static(
+        model_file, path, Data(), quant_format=QuantFormat.QDQ, activation_type=types[0], weight_type=types[1],
+        extra_options={"UseQDQContribOps": True},
+    )  # fmt: skip
+    expected, found, _ = run_both(path)
+    np.testing.assert_allclose(found, expected, atol=2e-4 * np.ptp(expected))
+
+
+def test_dynamic_quantization(model_file, tmp_path):
+    path = tmp_path / "quantized.onnx"
+    quantize_dynamic(model_file, path, weight_type=U8)
+    expected, found, _ = run_both(path)
+    np.testing.assert_allclose(found, expected, atol=2e-2 * np.ptp(expected))
