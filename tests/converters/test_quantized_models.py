@@ -86,7 +86,7 @@ def run_both(path) -> tuple[np.ndarray, np.ndarray, Session]:
 
 @pytest.mark.parametrize(
     ("form", "types", "per_channel", "symmetric"),
-    itertools.product(QuantFormat, TYPES, [False, True], [False, True]),
+    list(itertools.product(QuantFormat, TYPES, [False, True], [False, True])),
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_static_quantization_in_all_settings(model_file, tmp_path, form, types, per_channel, symmetric):

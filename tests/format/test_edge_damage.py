@@ -234,7 +234,7 @@ def test_deeply_nested_bodies_are_refused(edge_bytes):
         ("nodes", {}, "the nodes should be a list"),
         ("inputs", ["x", 1], "one of the inputs should be a text, found 1"),
         ("constants", {"w": "nothing"}, "refers to the tensor 'nothing', which the file does not hold"),
-        ("constants", {"w": "half"}, "constant 'w' is declared as float32\\[5x3x3x3\\], but stored as float16"),
+        ("types", {"w": ["float16", [5, 3, 3, 3]]}, "'w' is declared as float16\\[5x3x3x3\\], but stored as float32"),
         ("types", {"x": ["float33", [1]]}, "unknown dtype 'float33'"),
         ("types", {"x": ["float32", [-1]]}, "has the dimension -1"),
         ("outputs", ["nothing"], "output 'nothing' is not defined"),

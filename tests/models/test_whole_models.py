@@ -144,7 +144,8 @@ def test_multistyle26_is_fused_completely(edge_files):
     convs = [node for node in graph.nodes if node.op == "Conv"]
     norms = [node for node in graph.nodes if node.op == "InstanceNormalization"]
     assert (len(convs), len(norms)) == (18, 18)
-    assert counts.keys() == {"Conv", "InstanceNormalization", "MatMul", "Reshape"}
+    assert counts.keys() == {"Conv", "InstanceNormalization", "MatMul", "Reshape", "Split"}
+    assert counts["MatMul"] == counts["Split"] == 1
     assert all(node.attributes["pad_mode"] == "reflect" for node in convs)
     assert sum(node.attributes.get("upsample", [1, 1]) == [2, 2] for node in convs) == 2
     assert sum(node.attributes.get("activation") == "Relu" for node in norms) == 11
