@@ -8,7 +8,7 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test lint format bench wheels clean
+.PHONY: help demo test lint format bench wheels clean bench-int8 report
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint    check format, style, types and the layers of imports'
 	@echo 'make format  format the code'
 	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
+	@echo 'make bench-int8  measure models on 8-bit integers against ONNX Runtime and OpenVINO'
 	@echo 'make report  measure the same and write docs/performance.md'
 	@echo 'make wheels  build wheels that carry compiled kernels'
 	@echo 'make clean   remove .venv and everything generated'
@@ -42,6 +43,9 @@ format: $(VENV)/.stamp-test
 
 bench: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.compare
+
+bench-int8: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.quantized
 
 report: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.report

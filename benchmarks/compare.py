@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -112,6 +112,13 @@ def reason_of(error: Exception) -> str:
 def measure(case: Case, path: Path, threads: int, seconds: float) -> Row:
     """Run all runtimes in turn for about ``seconds`` each."""
     runners, differences, failures = start_runtimes(Job(path, random_feeds(case), threads))
+    times = take_turns(runners, seconds)
+    timings = {name: Timing(float(np.median(t)), min(t), differences[name]) for name, t in times.items()}
+    return Row(case.label, threads, case.goal, case.scaling_goal, timings, failures)
+
+
+def take_turns(runners: Mapping[str, Runner], seconds: float) -> dict[str, list[float]]:
+    """Milliseconds of all counted runs of each runtime, about ``seconds`` each."""
     times: dict[str, list[float]] = {name: [] for name in runners}
     start = time.perf_counter()
     turns = 0
@@ -124,8 +131,7 @@ def measure(case: Case, path: Path, threads: int, seconds: float) -> Row:
                 before = time.perf_counter()
                 run()
                 times[name].append((time.perf_counter() - before) * 1e3)
-    timings = {name: Timing(float(np.median(t)), min(t), differences[name]) for name, t in times.items()}
-    return Row(case.label, threads, case.goal, case.scaling_goal, timings, failures)
+    return times
 
 
 def measure_all(cases: Sequence[Case], threads: Sequence[int], seconds: float) -> list[Row]:

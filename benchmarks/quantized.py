@@ -1,0 +1,94 @@
+"""Times of models on 8-bit integers beside ONNX Runtime and OpenVINO: ``python -m benchmarks.quantized``.
+
+ONNX Runtime's quantizer makes one QDQ file for all (per channel, U8S8, scikit-image's photographs for calibration);
+runtimes take turns as in ``benchmarks.compare``. *Equal* is the share of our outputs that are ONNX Runtime's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from skimage.transform import resize
+
+from benchmarks.cases import CASES, Case, model_path, random_feeds
+from benchmarks.compare import OURS, take_turns
+from benchmarks.peers import Job, make_runner
+
+PEERS = ("ONNX Runtime", "OpenVINO")
+# The largest share of the better peer's time that we want to need.
+GOALS = {"fast_neural_style_32": 0.75, "resnet18": 0.85, "mobilenet_v2": 0.9, "efficientnet_lite0": 0.9}
+PHOTOGRAPHS = ("astronaut", "coffee", "cat", "rocket")
+
+
+class Photographs(CalibrationDataReader):
+    """Photographs as the model's picture, float32 0..1."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._names = iter(PHOTOGRAPHS)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next inputs, None at the end."""
+        name = next(self._names, None)
+        if name is None:
+            return None
+        picture, shape = next(iter(self._case.shapes.items()))
+        pixels = resize(getattr(skimage.data, name)()[..., :3], shape[2:]).astype(np.float32)
+        return {**random_feeds(self._case), picture: np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])}
+
+
+def quantized_file(case: Case, folder: Path) -> Path:
+    """The model as ONNX Runtime's quantizer writes it."""
+    prepared, path = folder / f"{case.model}.prepared.onnx", folder / f"{case.model}.qdq.onnx"
+    quant_pre_process(str(model_path(case, folder)), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        prepared, path, Photographs(case), quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    return path
+
+
+def measure(case: Case, path: Path, threads: int, seconds: float) -> list[str]:
+    """One row of the table."""
+    runners = {name: make_runner(name, Job(path, random_feeds(case), threads)) for name in (OURS, *PEERS)}
+    ours, expected = (np.concatenate([y.ravel() for y in runners[name]()]) for name in (OURS, PEERS[0]))
+    equal = float(np.mean(np.abs(ours - expected) <= 1e-6 * np.ptp(expected)))
+    medians = {name: float(np.median(times)) for name, times in take_turns(runners, seconds).items()}
+    ratio = medians[OURS] / min(medians[name] for name in PEERS)
+    times = [f"{medians[name]:.2f}" for name in (OURS, *PEERS)]
+    return [case.label, str(threads), *times, f"**{ratio:.2f}**", f"{GOALS[case.model]:g}", f"{equal:.2%}"]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows in Markdown."""
+    header = ["model", "threads", OURS, *PEERS, "ratio", "goal", "equal"]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each runtime and case (default 3)")
+    seconds = parser.parse_args().seconds
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        seen = set()
+        for case in CASES:
+            if case.model not in GOALS or case.model in seen:
+                continue
+            seen.add(case.model)
+            path = quantized_file(case, Path(folder))
+            rows += [measure(case, path, threads, seconds) for threads in (1, 2)]
+            print(f"measured {case.label}", flush=True)
+    print(f"\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
