@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from edgeinfer.simd.levels import Level
+from edgeinfer.codegen.targets import Target
 
 _FILES = Path(__file__).parent / "bundle_files"
 
@@ -30,8 +30,15 @@ _X86_64 = {
 }
 
 
-def cpu_check(level: Level) -> str:
-    """The function ``cpu_has_level`` as LLVM text; true where the architecture has no way to ask."""
+# Levels above the architecture's first version: the least that ID_AA64ISAR1_EL1.I8MM must say.
+_AARCH64 = {"dotprod": 0, "i8mm": 1}
+
+
+def cpu_check(target: Target) -> str:
+    """The function ``cpu_has_level`` as LLVM text; true where there is no way to ask, or nothing to ask for."""
+    level = target.level
+    if level.name in _AARCH64 and target.system != "macos":
+        return Template((_FILES / "cpu_aarch64.ll").read_text()).substitute(i8mm=_AARCH64[level.name])
     if level.architecture != "x86_64":
         return "define internal i1 @cpu_has_level() #0 {\n  ret i1 true\n}"
     leaf1_ecx, xcr0, leaf7_ebx, leaf7_ecx, leaf7_1_eax = _X86_64[level.name]

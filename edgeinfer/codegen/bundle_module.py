@@ -132,7 +132,7 @@ def entries_text(
         "tensors": f"{_tensor_tables(name, 'input', inputs)}\n{_tensor_tables(name, 'output', outputs)}",
         "tensor_type": _TENSOR_TYPE,
         "declarations": "\n".join(declarations + [_NO_SYSCALL] * (level.architecture == "wasm32")),
-        "cpu_check": cpu_check(level),
+        "cpu_check": cpu_check(target),
         "base_cpu": f'"target-cpu"="{base_cpu}" "target-features"=""' if base_cpu else "",
         "bundle_abi": BUNDLE_ABI,
         "input_count": len(inputs),
