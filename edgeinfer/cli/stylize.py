@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import edgeinfer
 from edgeinfer.cli.arguments import add_precision, add_threads, example_text
 from edgeinfer.errors import MediaError
 from edgeinfer.pictures import PICTURE_SUFFIXES
+from edgeinfer.video.painting import PaintingStylizer, names_painting
 from edgeinfer.video.restyle import restyle_contact_sheet, restyle_picture, restyle_video
-from edgeinfer.video.shipped_model import shipped_model
+from edgeinfer.video.shipped_model import painting_models, shipped_model
 from edgeinfer.video.size import parse_size
 from edgeinfer.video.source import is_picture
-from edgeinfer.video.style import parse_styles
-from edgeinfer.video.stylizer import Stylizer
+from edgeinfer.video.stylizer import Network, Stylizer
 from edgeinfer.video.writer import VIDEO_SUFFIXES
 
 
@@ -29,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
             "edgeinfer stylize clip.mp4 -o restyled.mp4 --style 19",
             "edgeinfer stylize clip.mp4 -o restyled.mp4 --style 3:0.6,19:0.4 --size 640x360",
             "edgeinfer stylize photo.jpg -o restyled.png --style 8",
+            "edgeinfer stylize photo.jpg -o restyled.png --style painting.jpg",
             "edgeinfer stylize photo.jpg -o styles.png --contact-sheet",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,15 +42,21 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--style", metavar="STYLE",
-        help="number of a style, such as 19, or a blend NUMBER:WEIGHT,…, such as 3:0.6,19:0.4; "
-        "weights are used as given and usually sum to 1",
+        help="number of a style, such as 19, or a picture that shows the style, such as painting.jpg; or a blend of "
+        "either, such as 3:0.6,19:0.4: weights are used as given and usually sum to 1",
     )  # fmt: skip
     parser.add_argument(
         "--contact-sheet", nargs="?", const="all", metavar="STYLES",
-        help="instead, write one picture showing all styles, or those given, such as 1,8,19",
+        help="instead, write one picture showing all styles, or those given, such as 1,8,19 or a.jpg,b.jpg",
     )  # fmt: skip
     parser.add_argument("--at", type=float, metavar="SECONDS", help="frame for --contact-sheet (default: the middle)")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="an .edge or .onnx file (default: multistyle26)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="an .edge or .onnx file (default: multistyle26); with a painting as the style, a folder that holds "
+        "transform.edge and predict.edge",
+    )
     parser.add_argument(
         "--size", metavar="WxH", help="size of the result, such as 640x360, 640x or x360 (default: as the input)"
     )
@@ -66,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.contact_sheet is not None and arguments.style is not None:
         raise MediaError("--contact-sheet shows several styles: name them there, without --style")
     from_picture = is_picture(source)
-    with edgeinfer.load(arguments.model or shipped_model(), arguments.threads, arguments.precision) as session:
-        stylizer = Stylizer(session)
+    with contextlib.ExitStack() as sessions:
+        stylizer = _stylizer(arguments, sessions)
         if arguments.contact_sheet is not None:
-            styles = parse_styles(arguments.contact_sheet, stylizer.style_count)
+            styles = stylizer.sheet_styles(arguments.contact_sheet)
             restyle_contact_sheet(source, target, stylizer, styles, size, arguments.at)
             print(f"{target}: {len(styles)} styles")
         elif from_picture:
@@ -87,3 +95,17 @@ def run(arguments: argparse.Namespace) -> int:
             if report.damaged:
                 print(f"{report.damaged} damaged packets of {source} were left out")
     return 0
+
+
+def _stylizer(arguments: argparse.Namespace, sessions: contextlib.ExitStack) -> Stylizer:
+    """The network, or the two networks if a painting is the style."""
+
+    def load(model: Path) -> Network:
+        session = edgeinfer.load(model, arguments.threads, arguments.precision)
+        sessions.enter_context(session)
+        return session
+
+    if names_painting(arguments.style or arguments.contact_sheet or ""):
+        transform, predict = painting_models(arguments.model)
+        return PaintingStylizer(load(transform), load(predict))
+    return Stylizer(load(arguments.model or shipped_model()))

@@ -63,7 +63,7 @@ def restyle_video(
         source: any file with a video stream that FFmpeg reads.
         target: an .mp4, .m4v, .mov or .mkv file.
         stylizer: the network.
-        style: such as ``3`` or ``3:0.6,19:0.4``.
+        style: such as ``3`` or ``3:0.6,19:0.4``, or a painting's path.
         size: size of the result; odd sides are made even.
         limit: number of frames after which to end.
         keep_sound: whether to take over the sound track.
@@ -117,7 +117,7 @@ def restyle_picture(
         source: a picture that Pillow or FFmpeg reads.
         target: .png, .jpg or another kind of picture.
         stylizer: the network.
-        style: such as ``3`` or ``3:0.6,19:0.4``.
+        style: such as ``3`` or ``3:0.6,19:0.4``, or a painting's path.
         size: size of the result.
 
     Raises:
@@ -134,7 +134,7 @@ def restyle_contact_sheet(
     source: Path,
     target: Path,
     stylizer: Stylizer,
-    styles: Sequence[int],
+    styles: Sequence[str],
     size: SizeRequest | None = None,
     at: float | None = None,
 ) -> int:
@@ -144,7 +144,7 @@ def restyle_contact_sheet(
         source: a picture or a video.
         target: .png, .jpg or another kind of picture.
         stylizer: the network.
-        styles: numbers of the styles.
+        styles: the styles, as ``stylizer.weights`` takes them.
         size: size at which the network runs.
         at: seconds from the start of a video; by default half of its length.
 
@@ -154,7 +154,7 @@ def restyle_contact_sheet(
     _check_target(source, target, PICTURE_SUFFIXES, "a contact sheet")
     wanted = _fixed(stylizer, size)
     pixels = load_picture(source, wanted) if is_picture(source) else frame_at(source, wanted, at)
-    restyled = [(f"style {n}", stylizer.restyle_pixels(pixels, stylizer.weights(str(n)))) for n in styles]
+    restyled = [(stylizer.label(style), stylizer.restyle_pixels(pixels, stylizer.weights(style))) for style in styles]
     write_picture(target, contact_sheet([("original", pixels), *restyled]))
     return len(styles)
 

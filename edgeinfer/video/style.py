@@ -1,4 +1,4 @@
-"""Style choices such as ``3`` or ``3:0.6,19:0.4`` as weights of a network's styles."""
+"""Style choices such as ``3``, ``3:0.6,19:0.4`` or ``painting.jpg``: their parts, and weights of a network's styles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ import math
 import numpy as np
 
 from edgeinfer.errors import MediaError
+
+
+def parse_blend(text: str) -> list[tuple[str, float]]:
+    """The parts of a style choice: one name (weight 1), or ``NAME:WEIGHT`` pairs joined by commas.
+
+    Raises:
+        MediaError: if a weight or the form is wrong.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1 and ":" not in text:
+        return [(text, 1.0)]
+    blend: list[tuple[str, float]] = []
+    for part in parts:
+        name, colon, weight = part.rpartition(":")
+        if not colon:
+            raise MediaError(f"style '{text}': a blend gives every style a weight, such as 3:0.6,19:0.4")
+        if name in (known for known, _ in blend):
+            raise MediaError(f"style '{text}' names style {name} twice")
+        blend.append((name, _weight(weight, text)))
+    return blend
 
 
 def parse_style(text: str, count: int) -> np.ndarray:
@@ -21,17 +41,8 @@ def parse_style(text: str, count: int) -> np.ndarray:
         MediaError: if a number, a weight or the form is wrong.
     """
     weights = np.zeros(count, np.float32)
-    parts = text.split(",")
-    seen: set[int] = set()
-    for part in parts:
-        number, colon, weight = part.strip().partition(":")
-        if len(parts) > 1 and not colon:
-            raise MediaError(f"style '{text}': a blend gives every style a weight, such as 3:0.6,19:0.4")
-        style = _number(number, text, count)
-        if style in seen:
-            raise MediaError(f"style '{text}' names style {style} twice")
-        seen.add(style)
-        weights[style] = _weight(weight, text) if colon else 1.0
+    for name, weight in parse_blend(text):
+        weights[_number(name, text, count)] += weight
     return weights
 
 

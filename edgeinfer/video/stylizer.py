@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError, MediaError
 from edgeinfer.runtime.session import Port
-from edgeinfer.video.style import parse_style
+from edgeinfer.video.style import parse_style, parse_styles
 from edgeinfer.video.tensors import to_pixels, to_tensor
 
 
@@ -72,6 +72,18 @@ class Stylizer:
         if style is None:
             raise MediaError(f"choose a style from 0 to {self.style_count - 1} with --style")
         return parse_style(style, self.style_count)
+
+    def sheet_styles(self, text: str) -> list[str]:
+        """The styles of a contact sheet: ``all``, or numbers joined by commas.
+
+        Raises:
+            MediaError: if there is no such style.
+        """
+        return [str(number) for number in parse_styles(text, self.style_count)]
+
+    def label(self, style: str) -> str:
+        """What to call a style on a contact sheet."""
+        return f"style {style}"
 
     def restyle_tensor(self, tensor: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         """One picture, float32 [1, 3, h, w] in 0..1 with sides that the network takes, in another style."""
