@@ -15,7 +15,7 @@ import numpy as np
 
 from converters.onnx.scope import Scope
 from converters.onnx.upgrade import ALWAYS, CannotUpgradeError, upgrade
-from edgeinfer.graph import Node
+from edgeinfer.graph import DType, Node
 
 
 class _Spelling:
@@ -111,3 +111,46 @@ def spell_out_concat(scope: Scope, node: Node) -> list[Node]:
     spelling = _Spelling(scope, node)
     parts = [spelling.dequantized(first) for first in range(2, len(node.inputs), 3)]
     return spelling.quantized(spelling.compute("Concat", parts), 0)
+
+
+@upgrade(ALWAYS, "MatMulNBits")
+def spell_out_packed_weights(scope: Scope, node: Node) -> list[Node]:
+    """ORT's MatMulNBits(a, b, scales, zero_points, group, bias): b holds columns of weights in blocks of few bits.
+
+    After: ``y = Add(MatMul(a, Transpose(DequantizeLinear(b, scales, zero_points) {block_size})), bias)`` with b as
+    integers [columns, rows].
+    """
+    columns, rows, bits, block_size = (int(node.attributes[name]) for name in ("N", "K", "bits", "block_size"))
+    arrays = [scope.constant(node.input(index)) if node.input(index) else None for index in (1, 2, 3)]
+    packed, scales, zero_points = arrays
+    if packed is None or scales is None or bits not in (4, 8) or node.input(4):
+        raise CannotUpgradeError("weights of 4 or 8 bits must be constant and in their order, without group indices")
+    blocks = -(-rows // block_size)
+    weights = _unpacked(packed.reshape(columns, -1), bits)[:, :rows]
+    if zero_points is None:
+        zeros = np.full((columns, blocks), 1 << (bits - 1), np.uint8)
+    elif zero_points.dtype == np.uint8:
+        zeros = _unpacked(zero_points.reshape(columns, -1), bits)[:, :blocks]
+    else:
+        raise CannotUpgradeError("zero points must be integers")
+    dtype = DType.UINT4 if bits == 4 else DType.UINT8
+    name = node.name or node.outputs[0]
+    b = scope.add_constant(f"{name}.weights", np.ascontiguousarray(weights), dtype)
+    zero = scope.add_constant(f"{name}.zero_points", np.ascontiguousarray(zeros), dtype)
+    scale = scope.add_constant(f"{name}.scales", scales.reshape(columns, blocks))
+    numbers, turned = (scope.names.fresh(f"{name}.{stem}") for stem in ("numbers", "turned"))
+    bias = node.input(5)
+    product = scope.names.fresh(f"{name}.product") if bias else node.outputs[0]
+    nodes = [
+        Node("DequantizeLinear", [b, scale, zero], [numbers], {"axis": 1, "block_size": block_size}, numbers),
+        Node("Transpose", [numbers], [turned], {"perm": [1, 0]}, turned),
+        Node("MatMul", [node.inputs[0], turned], [product], {}, name),
+    ]
+    return [*nodes, Node("Add", [product, bias], list(node.outputs), {}, f"{name}.bias")] if bias else nodes
+
+
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Unsigned integers along the last axis, two of 4 bits in a byte with the lower half first, or one of 8."""
+    if bits == 8:
+        return packed
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)

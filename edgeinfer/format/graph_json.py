@@ -1,6 +1,7 @@
 """A graph as JSON values, and back; constants and tensor attributes are referred to by name.
 
-Types of constants are left out where they are those of their tensors.
+Types of constants are left out where they are those of their tensors. Constants of 4-bit integers refer to tensors of
+uint8 that hold two of them in a byte.
 
 A graph is ``{"name", "inputs", "outputs", "constants": {name: tensor}, "types": {name: [dtype, shape or null]},
 "nodes": [...], "metadata": {...}}``. An attribute is ``{"value": v}``, ``{"list": [v, …]}``, ``{"tensor": name}`` or
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.errors import FormatError, GraphError
+from edgeinfer.format.four_bits import FOUR_BITS, pack_four_bits, unpack_four_bits
 from edgeinfer.format.strict_json import check_text
 from edgeinfer.graph import DType, Graph, Node, TensorType, verify
 
@@ -71,7 +73,7 @@ class GraphWriter:
         name = stem
         while name in self.tensors or name.startswith("__"):
             name = f"tensor/{name}"
-        self.tensors[name] = (dtype, array)
+        self.tensors[name] = (DType.UINT8, pack_four_bits(array)) if dtype in FOUR_BITS else (dtype, array)
         return name
 
     def _node(self, node: Node, prefix: str) -> dict[str, Any]:
@@ -146,6 +148,8 @@ def _read_graph(value: Any, tensors: Mapping[str, np.ndarray], depth: int) -> Gr
     for name, place in _object(fields["constants"], "the constants").items():
         array = _tensor(place, tensors, f"constant '{name}'")
         declared = types.setdefault(name, TensorType(DType.of(array), tuple(array.shape)))
+        if declared.dtype in FOUR_BITS:
+            array = unpack_four_bits(array, declared, f"constant '{name}'")
         if declared.dtype.numpy != array.dtype:
             raise FormatError(f"constant '{name}' is declared as {declared}, but stored as {array.dtype}")
         constants[name] = array

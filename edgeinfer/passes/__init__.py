@@ -34,6 +34,7 @@ from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
 from edgeinfer.passes.replace_sum import ReplaceSum
 from edgeinfer.passes.shorten_names import ShortenNames
 from edgeinfer.passes.store_weights_as_float16 import StoreWeightsAsFloat16
+from edgeinfer.passes.store_weights_as_integers import StoreWeightsAsIntegers
 
 __all__ = [
     "DEFAULT_PASSES",
@@ -74,6 +75,7 @@ __all__ = [
     "Rule",
     "ShortenNames",
     "StoreWeightsAsFloat16",
+    "StoreWeightsAsIntegers",
     "count_operators",
     "run_passes",
 ]

@@ -13,6 +13,8 @@ from edgeinfer.passes.pass_base import Pass, PassResult
 
 # A folded value may be this large, or as large as what it is computed from, so that files do not grow.
 GROWTH_BYTES = 4 << 20
+# Integers with scales are weights stored small: they stay so, but for short ones such as biases.
+DEQUANTIZED_BYTES = 16 << 10
 
 
 class FoldConstants(Pass):
@@ -55,7 +57,8 @@ def _evaluated(node: Node, graph: Graph) -> dict[str, np.ndarray] | None:
     if any(name not in graph.constants for name in names):
         return None
     arrays = [graph.constants[name] if name else None for name in node.inputs]
-    limit = max(GROWTH_BYTES, sum(array.nbytes for array in arrays if array is not None))
+    growth = DEQUANTIZED_BYTES if node.op == "DequantizeLinear" else GROWTH_BYTES
+    limit = max(growth, sum(array.nbytes for array in arrays if array is not None))
     if _result_bytes(node, graph) > limit:
         return None
     outputs = evaluate_node(node, arrays)

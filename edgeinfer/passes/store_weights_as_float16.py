@@ -9,7 +9,8 @@ from edgeinfer.passes.pass_base import Pass, PassResult, Refusal
 
 # Smaller constants are not worth a node, and often hold parameters that want all their digits.
 SMALLEST_ELEMENTS = 1024
-_FLOAT32_CODE = 1
+# The code of float32 in ONNX Cast.
+WIDENED = 1
 
 
 class StoreWeightsAsFloat16(Pass):
@@ -35,7 +36,7 @@ class StoreWeightsAsFloat16(Pass):
                 continue
             del result.constants[name]
             stored = result.add_constant(f"{name}.float16", array.astype(np.float16))
-            casts.append(Node("Cast", [stored], [name], {"to": _FLOAT32_CODE}, f"{name}.widened"))
+            casts.append(Node("Cast", [stored], [name], {"to": WIDENED}, f"{name}.widened"))
             result.types[name] = TensorType(DType.FLOAT32, tuple(array.shape))
         if not casts:
             return PassResult(graph, 0, refusals)

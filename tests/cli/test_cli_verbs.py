@@ -36,7 +36,7 @@ def test_convert_explains_what_was_not_fused(command, tiny_onnx, tmp_path):
     assert "norm" in table
 
 
-def test_float16_halves_the_file(command, shipped, tmp_path):
+def test_weights_in_fewer_bits_make_the_file_smaller(command, shipped, tmp_path):
     import onnx
 
     weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3), np.float32)
@@ -50,8 +50,11 @@ def test_float16_halves_the_file(command, shipped, tmp_path):
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "large.onnx")
     assert command("convert", tmp_path / "large.onnx", "-o", tmp_path / "32.edge")[0] == 0
     assert command("convert", tmp_path / "large.onnx", "-o", tmp_path / "16.edge", "--float16")[0] == 0
-    sizes = [(tmp_path / name).stat().st_size for name in ("16.edge", "32.edge")]
-    assert 0.5 <= sizes[0] / sizes[1] < 0.53
+    status, out, _ = command("convert", tmp_path / "large.onnx", "-o", tmp_path / "4.edge", "--weights", "int4")
+    assert (status, "largest difference" in out) == (0, True)
+    sizes = [(tmp_path / name).stat().st_size for name in ("32.edge", "16.edge", "4.edge")]
+    assert 0.5 <= sizes[1] / sizes[0] < 0.53
+    assert 0.14 <= sizes[2] / sizes[0] < 0.17
 
 
 def test_inspect_tells_inputs_macs_and_arena(command, shipped):

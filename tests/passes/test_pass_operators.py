@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from edgeinfer.graph import DType
-from edgeinfer.ops import run_graph
 from edgeinfer.passes import (
     FuseBatchNormalization,
     FuseBatchNormalizationAffine,
@@ -21,7 +19,6 @@ from edgeinfer.passes import (
     FuseWeightedSum,
     ReplaceGemm,
     ReplaceSum,
-    StoreWeightsAsFloat16,
 )
 
 
@@ -362,30 +359,3 @@ def test_a_sum_becomes_additions(builder, apply, operators, count):
     names = ["x", "y", "z", "u"][:count]
     b = builder(**{name: (2, 3) if name != "y" else (3,) for name in names})
     assert operators(apply(ReplaceSum(), b.graph(b.node("Sum", *names))).graph) == {"Add": count - 1}
-
-
-def test_large_weights_are_stored_in_half_the_bytes(builder, operators):
-    b = builder(x=(1, 64))
-    graph = b.graph(b.node("Gemm", "x", b.weights(64, 32), b.weights(32)))
-    result = StoreWeightsAsFloat16().run(graph).graph
-    assert operators(result) == {"Cast": 1, "Gemm": 1}
-    assert sorted(array.dtype.itemsize for array in result.constants.values()) == [2, 4]
-    x = np.ones((1, 64), np.float32)
-    (expected,), (found,) = (run_graph(g, {"x": x}).values() for g in (graph, result))
-    # float16 keeps 11 binary digits of each of the 64 weights.
-    bound = 2.0**-11 * np.abs(graph.constants[graph.nodes[0].inputs[1]]).sum(axis=0) + 1e-5
-    assert (np.abs(found - expected) <= bound).all()
-
-
-@pytest.mark.parametrize("value", [1e6, np.inf, np.nan])
-def test_weights_beyond_the_range_of_half_precision_stay(builder, value):
-    b = builder(x=(1, 64))
-    weights = np.zeros((64, 32))
-    weights[3, 4] = value
-    graph = b.graph(b.node("MatMul", "x", b.constant(weights)))
-    check_refused(StoreWeightsAsFloat16().run(graph), "a value is beyond the range of float16, ±65504")
-
-
-def test_half_precision_leaves_other_dtypes_alone(builder):
-    b = builder(DType.FLOAT64, x=(1, 64))
-    assert StoreWeightsAsFloat16().run(b.graph(b.node("MatMul", "x", b.weights(64, 32, dtype=np.float64)))).count == 0
