@@ -12,7 +12,7 @@ from edgeinfer.kernels.pool import POOL_INTEGERS, PoolArithmetic, pool_rows
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
-from edgeinfer.simd.vectors import clamp, select
+from edgeinfer.simd.vectors import clamp, select, vector_floor
 
 # Flip, zero points and bounds as in QUANTIZE_PARAMS.
 QUANTIZED_POOL_PARAMS = struct(f"{POOL_INTEGERS} x_zero_point y_zero_point", "x_scale y_scale low high")
@@ -48,6 +48,12 @@ def qu8_pool(simd: Simd) -> Callable[..., None]:
     return pool_rows(simd, PoolArithmetic(buffer_u8, load, load_first, larger, store))
 
 
+# float32 counts whole numbers up to 2**24. The sum of a block is one; multiples of 2**12 and what is left of them are
+# added apart, so that those sums are whole numbers of 24 bits too, and only the last addition rounds.
+_BLOCK = 1 << 16
+_FINE, _FINE_INVERSE = np.float32(1 << 12), np.float32(2.0**-12)
+
+
 @kernel_family("qu8_global_average_pool", GLOBAL_POOL_PARAMS)
 def qu8_global_average_pool(simd: Simd) -> Callable[..., None]:
     """``y = round((sum(x) - pixels * x_zero_point) * factor) + y_zero_point``; a tile is one image's vector."""
@@ -70,10 +76,15 @@ def qu8_global_average_pool(simd: Simd) -> Callable[..., None]:
             c = task % vectors * lanes
             image = task // vectors
             count = channels - c
-            total = splat(np.float32(0))
-            for pixel in range(p.pixels):
-                total = total + read(x, (image * p.pixels + pixel) * channels + c, count, p.flip)
-            value = clamp((total - splat(np.float32(p.pixels * p.x_zero_point))) * factor, low, high)
+            coarse, fine = splat(np.float32(0)), splat(np.float32(0))
+            for first in range(0, p.pixels, _BLOCK):
+                stop = min(p.pixels, first + _BLOCK)
+                total = splat(np.float32((first - stop) * p.x_zero_point))
+                for pixel in range(first, stop):
+                    total = total + read(x, (image * p.pixels + pixel) * channels + c, count, p.flip)
+                rest = total - vector_floor(total * splat(_FINE_INVERSE)) * splat(_FINE)
+                coarse, fine = coarse + (total - rest), fine + rest
+            value = clamp((coarse + fine) * factor, low, high)
             if count >= lanes:
                 store(y, image * channels + c, value, p.y_zero_point)
             else:

@@ -120,11 +120,17 @@ CASES = [
     binary("QAdd", (2, 5, 7, 18), (18,), activation="Relu"),
     binary("QMul", (2, 5, 7, 18), (2, 1, 1, 18)),
     binary("QMul", (2, 5, 7, 18), (1,), activation="Clip", activation_parameters=[-1.0, 0.5]),
+    *[binary("QAdd", (2, 30, 34, channels), (2, 1, 1, channels)) for channels in (1, 3, 8, 20)],
+    binary("QMul", (3,), (26, 31, 3), I8),
     *[Case("QTable", [((size,), U8), np.arange(255, -1, -1).astype(U8)]) for size in UGLY],
     Case("QTable", [((1000,), I8), np.arange(256).astype(U8).view(I8)]),
     *[
         Case("QGlobalAveragePool", [((2, 5, 7, size), x), scale(0.02), zero(8, x), scale(0.03), zero(97, x)], NHWC)
         for size in UGLY for x in (U8, I8)
+    ],
+    *[
+        Case("QGlobalAveragePool", [((1, 300, 500, 3), x), scale(0.02), zero(8, x), scale(0.0003), zero(5, x)], NHWC)
+        for x in (U8, I8)
     ],
     *[
         Case("QAveragePool", [((2, 6, 7, size), U8), scale(0.02), zero(8, U8), scale(0.011), zero(5, U8)],

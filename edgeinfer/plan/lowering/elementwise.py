@@ -8,10 +8,13 @@ from edgeinfer.activation_codes import BINARY_CODES, UNARY_CODES
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
+from edgeinfer.plan.lowering.copy import emit_copy
 
 TASKS_PER_THREAD = 4
 TASK_ELEMENTS = 4096
 OUTER_DIMS = 4
+# An operand of few channels is repeated until about this many of its elements stand side by side.
+REPEATED_ELEMENTS = 512
 
 # Defaults of ONNX attributes that become parameters, in the order in which the kernel takes them.
 _ATTRIBUTES = {
@@ -85,13 +88,54 @@ def _strides(dims: list[tuple[int, list[bool]]], operand: int) -> list[int]:
     return strides[::-1]
 
 
-def broadcast_fields(context: LoweringContext, a: str, b: str, y: str) -> dict[str, int | float | str]:
+def _repeat_narrow(
+    node: Node, context: LoweringContext, names: list[str], dims: list[tuple[int, list[bool]]]
+) -> list[tuple[int, list[bool]]]:
+    """Let rows that are shorter than a few vectors be worked on several at a time.
+
+    Where one operand stands still along rows of few elements (a picture plus a number for each of 3 channels), its row
+    is repeated, and several rows become one: ``[rows, 3] + [3]`` is computed as ``[rows / r, 3 r] + [3 r]``.
+
+    Args:
+        node: the operator.
+        context: the plan under construction.
+        names: the operands; the narrow one is replaced.
+        dims: as ``_collapse`` gives them.
+
+    Returns:
+        The new dims.
+    """
+    if len(dims) < 2 or not all(dims[-1][1]) or all(dims[-2][1]):
+        return dims
+    (rows, runs), (channels, _) = dims[-2:]
+    if channels >= 4 * context.kernels.lanes:
+        return dims
+    count = max(r for r in range(1, max(1, REPEATED_ELEMENTS // channels) + 1) if rows % r == 0)
+    if count == 1:
+        return dims
+    narrow = runs.index(False)
+    name = names[narrow]
+    outer = math.prod(context.shape(name)) // channels
+    if context.constant(name) is not None:
+        names[narrow] = context.packed(
+            name, f"repeated_{count}_{channels}", lambda array: array.reshape(outer, channels).repeat(count, 0)
+        )
+    else:
+        names[narrow] = context.temporary(f"{name}.repeated", (outer, count, channels), context.dtype(name))
+        strides = [count * channels, channels, 1]
+        emit_copy(node, context, name, names[narrow], [outer, count, channels], [channels, 0, 1], strides)
+    return [*dims[:-2], (rows // count, runs), (count * channels, [True, True])]
+
+
+def broadcast_fields(node: Node, context: LoweringContext, a: str, b: str, y: str) -> dict[str, int | float | str]:
     """Params fields that lead a kernel through two operands that broadcast to y.
 
     Raises:
         NotNative: if that takes more dimensions than kernels have.
     """
     dims = _collapse([context.shape(a), context.shape(b)], context.shape(y))
+    names = [a, b]
+    dims = _repeat_narrow(node, context, names, dims)
     if len(dims) > OUTER_DIMS + 1:
         raise NotNative(f"broadcasting over {len(dims)} dimensions; kernels take {OUTER_DIMS + 1}")
     a_strides, b_strides = _strides(dims, 0), _strides(dims, 1)
@@ -103,7 +147,7 @@ def broadcast_fields(context: LoweringContext, a: str, b: str, y: str) -> dict[s
     inner_tasks = math.ceil(inner / task_inner)
     task_rows = max(1, TASK_ELEMENTS // inner) if inner_tasks == 1 else 1
     values: dict[str, int | float | str] = {
-        "a": a, "b": b, "y": y, "inner": inner, "task_inner": task_inner,
+        "a": names[0], "b": names[1], "y": y, "inner": inner, "task_inner": task_inner,
         "inner_tasks": inner_tasks, "rows": rows, "task_rows": task_rows,
         "tiles": math.ceil(rows / task_rows) * inner_tasks,
         "a_inner": a_strides[-1], "b_inner": b_strides[-1],
@@ -127,7 +171,7 @@ def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b:
     context.require_dtype(DType.FLOAT32, a, b)
     if 0 in context.shape(y):
         return
-    values = {**broadcast_fields(context, a, b, y), "operator": BINARY_CODES[operator], **activation_fields(node)}
+    values = {**broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[operator], **activation_fields(node)}
     in_place = operands_in_place(context, a, b, y)
     context.step(context.kernels.only("f32_binary"), node, values, (y,), in_place=in_place)
 

@@ -23,7 +23,7 @@ def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
     if fields["activation"]:
         raise NotNative(f"there is no kernel with {node.attributes['activation']}")
     values: dict[str, int | float | str] = {
-        **broadcast_fields(context, a, b, y), "operator": BINARY_CODES[node.op[1:]],
+        **broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[node.op[1:]],
         "a_flip": left.flip, "b_flip": right.flip, "a_zero_point": left.unsigned_zero_point,
         "b_zero_point": right.unsigned_zero_point, "y_zero_point": result.zero_point,
         "a_scale": left.scale, "b_scale": right.scale, "y_scale": result.scale, **result.bounds,

@@ -11,8 +11,8 @@ from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.pool import emit_byte_pool
 from edgeinfer.plan.lowering.quantization import byte_scale
 
-# float32 counts whole numbers up to 2**24, and a byte is less than 2**8.
-MAX_PIXELS = 1 << 16
+# The kernel adds up 2**12 blocks of 2**16 pixels exactly.
+MAX_PIXELS = 1 << 28
 
 
 @lowering("QAveragePool", domain=FUSED)
