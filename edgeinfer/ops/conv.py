@@ -126,9 +126,9 @@ def fused_conv(
     return apply_activation(y, activation, activation_parameters)
 
 
-def _transpose_sizes(inference: Inference, x: Shape) -> tuple[list[Dim], list[tuple[int, int]]]:
+def _transpose_sizes(inference: Inference, x: Shape, weight_input: int) -> tuple[list[Dim], list[tuple[int, int]]]:
     """Spatial output sizes and pads of a transposed convolution."""
-    weight = inference.shape(1)
+    weight = inference.shape(weight_input)
     assert weight is not None
     attribute, rank = inference.attribute, len(x) - 2
     kernel = [int(dim) for dim in weight[2:]]
@@ -174,17 +174,21 @@ def transpose_sizes(
     return result, pairs
 
 
-def _infer_conv_transpose(inference: Inference) -> list[TensorType]:
-    x, weight = inference.shape(0), inference.shape(1)
+def conv_transpose_shape(inference: Inference, weight_input: int = 1) -> Shape | None:
+    """Output shape of a transposed convolution in either layout, None if unknown."""
+    x, weight = inference.shape(0), inference.shape(weight_input)
     last = inference.attribute("layout", "NCHW") == "NHWC"
     if x is None or weight is None:
-        return [TensorType(inference.dtype(0), None)]
+        return None
     if last:
         x = (x[0], x[-1], *x[1:-1])
-    sizes, _ = _transpose_sizes(inference, x)
+    sizes, _ = _transpose_sizes(inference, x, weight_input)
     channels = multiply(weight[1], inference.attribute("group", 1))
-    shape = (x[0], *sizes, channels) if last else (x[0], channels, *sizes)
-    return [TensorType(inference.dtype(0), shape)]
+    return (x[0], *sizes, channels) if last else (x[0], channels, *sizes)
+
+
+def _infer_conv_transpose(inference: Inference) -> list[TensorType]:
+    return [TensorType(inference.dtype(0), conv_transpose_shape(inference))]
 
 
 @operator("ConvTranspose", _infer_conv_transpose)

@@ -18,7 +18,7 @@ import numpy as np
 from edgeinfer.activation_codes import CLAMPS
 from edgeinfer.graph import FUSED, DType, TensorType
 from edgeinfer.ops.channels_last import from_channels_last, to_channels_last
-from edgeinfer.ops.conv import conv, conv_shape, fused_conv_shape
+from edgeinfer.ops.conv import conv, conv_shape, conv_transpose, conv_transpose_shape, fused_conv_shape
 from edgeinfer.ops.fused_activation import apply_activation
 from edgeinfer.ops.matmul import matmul_shape
 from edgeinfer.ops.pad import pad_array
@@ -114,6 +114,47 @@ def quantized_conv(
     acc = conv(
         numbers, centred(weight, w_zero_point), None if bias is None else bias.astype(np.float64),
         strides=strides, dilations=dilations, group=group,
+    )  # fmt: skip
+    scale = x_scale.reshape(()) * (w_scale.reshape(-1, 1, 1) if w_scale.size > 1 else w_scale.reshape(()))
+    y = requantized(_as_int32(acc), scale, y_scale, y_zero_point, activation, activation_parameters)
+    return to_channels_last(y) if layout == "NHWC" else y
+
+
+def _infer_quantized_conv_transpose(inference: Inference) -> list[TensorType]:
+    return [TensorType(output_type(inference, 6), conv_transpose_shape(inference, 3))]
+
+
+@operator("QConvTranspose", _infer_quantized_conv_transpose, domain=FUSED)
+def quantized_conv_transpose(
+    x: np.ndarray,
+    x_scale: np.ndarray,
+    x_zero_point: np.ndarray,
+    weight: np.ndarray,
+    w_scale: np.ndarray,
+    w_zero_point: np.ndarray,
+    y_scale: np.ndarray | None = None,
+    y_zero_point: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    output_padding: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    activation: str = "",
+    activation_parameters: Sequence[float] = (),
+    layout: str = "NCHW",
+) -> np.ndarray:
+    """Transposed convolution of integers with weight [C, O / group, kh, kw], scales and zero points of it as ``QConv``.
+
+    Attributes as FUSED ConvTranspose, bias int32 [O] in units of x_scale * w_scale.
+    """
+    pictures = from_channels_last(x) if layout == "NHWC" else x
+    weights = centred(weight.swapaxes(0, 1), w_zero_point).swapaxes(0, 1)
+    acc = conv_transpose(
+        centred(pictures, x_zero_point), weights, None if bias is None else bias.astype(np.float64),
+        dilations=dilations, group=group, output_padding=output_padding, pads=pads, strides=strides,
     )  # fmt: skip
     scale = x_scale.reshape(()) * (w_scale.reshape(-1, 1, 1) if w_scale.size > 1 else w_scale.reshape(()))
     y = requantized(_as_int32(acc), scale, y_scale, y_zero_point, activation, activation_parameters)

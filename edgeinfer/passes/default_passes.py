@@ -20,9 +20,14 @@ from edgeinfer.passes.fuse_pad_conv import FusePadConv
 from edgeinfer.passes.fuse_quantized_elementwise import (
     FuseQuantizedAveragePool,
     FuseQuantizedBinary,
+    FuseQuantizedSoftmax,
 )
 from edgeinfer.passes.fuse_quantized_normalization import FuseQuantizedNormalization
-from edgeinfer.passes.fuse_quantized_products import FuseQuantizedConv, FuseQuantizedMatMul
+from edgeinfer.passes.fuse_quantized_products import (
+    FuseQuantizedConv,
+    FuseQuantizedConvTranspose,
+    FuseQuantizedMatMul,
+)
 from edgeinfer.passes.fuse_quantized_table import FuseQuantizedConcat, FuseQuantizedFunction, FuseRequantization
 from edgeinfer.passes.fuse_residual import FuseResidual
 from edgeinfer.passes.fuse_silu import FuseSilu
@@ -57,9 +62,11 @@ _QUANTIZED: list[Pass] = [
     MoveIntegers(),
     RemoveQuantizePair(),
     FuseQuantizedConv(),
+    FuseQuantizedConvTranspose(),
     FuseQuantizedMatMul(),
     FuseQuantizedBinary(),
     FuseQuantizedAveragePool(),
+    FuseQuantizedSoftmax(),
     FuseQuantizedConcat(),
     FuseQuantizedFunction(),
     FuseRequantization(),

@@ -1,4 +1,4 @@
-"""Sums, products and pools of integers."""
+"""Sums, products, pools and softmax of integers."""
 
 from __future__ import annotations
 
@@ -61,4 +61,26 @@ class FuseQuantizedAveragePool(Rule):
             return "the result is not quantized to 8 bits with one scale"
         attributes = dict(node.attributes) if node.op == "AveragePool" else {}
         fused = Node(f"Q{op}", [*x.inputs, *last.inputs[1:3]], last.outputs, attributes, node.name, FUSED)
+        return Patch([node, last], [fused])
+
+
+class FuseQuantizedSoftmax(Rule):
+    """A softmax of integers takes the place of one of the numbers that they stand for.
+
+    Before: ``y = QuantizeLinear(Softmax(DequantizeLinear(x)) {axis=1})``
+    After:  ``y = edgeinfer.QSoftmax(x, xs, xz, ys, yz) {axis=1}``
+    """
+
+    anchors = frozenset({"Softmax"})
+
+    def match(self, view: GraphView, node: Node) -> Patch | str | None:
+        """Match a softmax of dequantized bytes that is quantized."""
+        x = dequantized_bytes(view, node.inputs[0])
+        if not isinstance(x, Integers):
+            return x
+        last = quantizer(view, node.outputs[0])
+        if last is None:
+            return "the result is not quantized to 8 bits with one scale"
+        inputs = [*x.inputs, *last.inputs[1:3]]
+        fused = Node("QSoftmax", inputs, last.outputs, dict(node.attributes), node.name, FUSED)
         return Patch([node, last], [fused])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeinfer.graph import FUSED, GraphView, Node
-from edgeinfer.passes.conv_attributes import fused_conv_attributes
+from edgeinfer.passes.conv_attributes import fused_conv_attributes, fused_transpose_attributes
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.quantization_patterns import (
@@ -16,7 +16,7 @@ from edgeinfer.passes.quantization_patterns import (
     quantizer,
 )
 
-_DEFAULTS = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
+_DEFAULTS = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0], "output_padding": [0, 0]}
 
 
 class FuseQuantizedConv(Rule):
@@ -49,6 +49,37 @@ class FuseQuantizedConv(Rule):
             return attributes
         attributes = {key: value for key, value in attributes.items() if _DEFAULTS.get(key) != value}
         return _fuse(view, node, "QConv", attributes, x, weight, node.input(2), {})
+
+
+class FuseQuantizedConvTranspose(Rule):
+    """A transposed convolution of integers takes the place of one of the numbers that they stand for.
+
+    Before: ``y = QuantizeLinear(Relu(ConvTranspose(DequantizeLinear(x), DequantizeLinear(w), DequantizeLinear(b))))``
+    After:  ``y = edgeinfer.QConvTranspose(x, xs, xz, w, ws, wz, ys, yz, b) {activation="Relu"}``
+
+    Without a QuantizeLinear behind it the convolution gives float32.
+    """
+
+    anchors = frozenset({"ConvTranspose"})
+
+    def match(self, view: GraphView, node: Node) -> Patch | str | None:
+        """Match a transposed convolution of dequantized bytes with constant weights."""
+        x, weight = dequantized_bytes(view, node.inputs[0]), dequantized(view, node.inputs[1])
+        if x is None or weight is None:
+            return None
+        if isinstance(x, str) or isinstance(weight, str):
+            return x if isinstance(x, str) else str(weight)
+        array, scale = view.graph.constants.get(weight.name), view.graph.constants[weight.scale]
+        if array is None or array.dtype.itemsize != 1:
+            return "the weights are no constant bytes"
+        whole = node.attributes.get("group", 1) == 1
+        if scale.size != 1 and (not whole or weight.axis % array.ndim != 1 or scale.size != array.shape[1]):
+            return "the weights' scales do not belong to output channels"
+        attributes = fused_transpose_attributes(view, node)
+        if isinstance(attributes, str):
+            return attributes
+        attributes = {key: value for key, value in attributes.items() if _DEFAULTS.get(key) != value}
+        return _fuse(view, node, "QConvTranspose", attributes, x, weight, node.input(2), {})
 
 
 class FuseQuantizedMatMul(Rule):

@@ -23,7 +23,7 @@ TO_FIRST = (0, 3, 1, 2)
 _SPATIAL = {
     "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
     "InstanceNormalization", "BatchNormalization", "Resize", "DepthToSpace", "SpaceToDepth", "LRN", "QConv",
-    "QAveragePool", "QGlobalAveragePool", "QInstanceNormalization",
+    "QAveragePool", "QGlobalAveragePool", "QInstanceNormalization", "QConvTranspose",
 }  # fmt: skip
 _UNARY = {
     "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Tan", "Asin",
@@ -38,7 +38,7 @@ _BROADCASTING = {
 # Operators with a scale that may hold for all elements.
 _QUANTIZING = {"QuantizeLinear", "DequantizeLinear"}
 _QUANTIZED_BROADCASTING = {"QAdd", "QMul"}
-_ALONG_AXIS = {"Concat", "Split", "Softmax", "LogSoftmax"}
+_ALONG_AXIS = {"Concat", "Split", "Softmax", "LogSoftmax", "QSoftmax"}
 _REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
 
 

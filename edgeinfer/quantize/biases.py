@@ -31,6 +31,9 @@ def correct_biases(
             groups = layer.node.attributes.get("group", 1)
             of_inputs = error.sum(axis=(2, 3)).reshape(groups, -1, weight.shape[1])
             shift = np.einsum("goi,gi->go", of_inputs, mean.reshape(groups, -1)).ravel()
+        elif layer.node.op == "ConvTranspose":
+            # Each output position sees one tap in so many along each axis.
+            shift = mean @ error.sum(axis=(2, 3)) / np.prod(layer.node.attributes.get("strides", 1))
         else:
             shift = error @ mean if layer.axis == 0 else mean @ error
         _add_bias(result, layer, -shift)

@@ -17,6 +17,9 @@ MOVING = frozenset({
     "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "DepthToSpace", "SpaceToDepth",
     "Identity",
 })  # fmt: skip
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+# All that can be a layer.
+LINEAR = CONVOLUTIONS | {"MatMul", "Gemm"}
 _POOLS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 _FUNCTIONS = frozenset({
     "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu", "Gelu", "Swish",
@@ -54,7 +57,7 @@ def find_layers(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> tuple[list[
     """
     layers, reasons = [], {}
     for node in graph.nodes:
-        if node.op not in ("Conv", "MatMul", "Gemm", "ConvTranspose"):
+        if node.op not in LINEAR:
             continue
         found = _layer(graph, node, shapes)
         if isinstance(found, str):
@@ -65,8 +68,8 @@ def find_layers(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> tuple[list[
 
 
 def _layer(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -> Layer | str:
-    if node.op == "ConvTranspose":
-        return "transposed convolutions have no 8-bit kernels"
+    if node.op == "ConvTranspose" and node.attributes.get("group", 1) != 1:
+        return "transposed convolutions of groups are not quantized"
     if node.input(3):
         return "a residual and an activation other than Relu or Clip are fused into it"
     weight = graph.constants.get(node.inputs[1])
@@ -78,13 +81,15 @@ def _layer(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -> Laye
         return "the weights hold NaN or infinity"
     if node.input(2) and node.input(2) not in graph.constants:
         return "the bias is computed at run time"
-    if weight.ndim != (4 if node.op == "Conv" else 2):
-        return "the convolution is not two-dimensional" if node.op == "Conv" else "the weights are no matrix"
+    if weight.ndim != (4 if node.op in CONVOLUTIONS else 2):
+        return "the convolution is not two-dimensional" if node.op in CONVOLUTIONS else "the weights are no matrix"
     attributes = node.attributes
     if attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
         return "the first factor is transposed, or alpha or beta are not 1"
     axis = 0 if node.op == "Conv" or attributes.get("transB") else 1
     macs = int(np.prod(shapes[node.outputs[0]])) * weight.size // weight.shape[axis]
+    if node.op == "ConvTranspose":
+        macs //= int(np.prod(attributes.get("strides", 1)))
     if macs < SMALLEST_MACS:
         return f"{macs:,} multiply-adds are too few to pay"
     return Layer(node, macs, node.inputs[1], axis)

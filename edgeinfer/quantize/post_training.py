@@ -14,7 +14,7 @@ from edgeinfer.quantize.backend import Backend, Feeds, run_samples
 from edgeinfer.quantize.biases import correct_biases
 from edgeinfer.quantize.equalization import equalize
 from edgeinfer.quantize.insertion import fused, insert_quantization, quantized_values, spelled_out
-from edgeinfer.quantize.layers import MOVING, Layer, chosen_nodes, find_layers, typed
+from edgeinfer.quantize.layers import LINEAR, MOVING, Layer, chosen_nodes, find_layers, typed
 from edgeinfer.quantize.metrics import Metric, Outputs
 from edgeinfer.quantize.observation import Observation, observe, with_outputs
 from edgeinfer.quantize.ranges import METHODS, choose_range
@@ -154,7 +154,7 @@ class PostTraining:
             raise QuantizationError("there is no calibration data: give at least one sample, better some tens")
         if self.method not in METHODS:
             raise QuantizationError(f"there is no calibration method '{self.method}'; there are {', '.join(METHODS)}")
-        if any(node.op in ("QConv", "QMatMul", "QuantizeLinear") for node in graph.nodes):
+        if any(node.op in ("QConv", "QConvTranspose", "QMatMul", "QuantizeLinear") for node in graph.nodes):
             raise QuantizationError(f"'{graph.name}' is quantized already: start from the float model")
         plain = spelled_out(typed(graph))
         self._expected = list(run_samples(self.backend, graph, list(self.samples)))
@@ -185,7 +185,7 @@ class PostTraining:
         return _Prepared(graph, layers, seen, weights), reasons
 
     def _shapes(self, graph: Graph) -> dict[str, tuple[int, ...]]:
-        names = [name for node in graph.nodes if node.op in ("Conv", "MatMul", "Gemm") for name in node.outputs]
+        names = [name for node in graph.nodes if node.op in LINEAR for name in node.outputs]
         with self.backend.open(with_outputs(graph, names)) as run:
             return {name: array.shape for name, array in run(self.samples[0]).items()}
 

@@ -30,7 +30,7 @@ DAMPING = 0.01
 def input_moments(
     backend: Backend, graph: Graph, layers: Sequence[Layer], samples: list[Feeds]
 ) -> dict[str, np.ndarray]:
-    """H of every layer by name, float64 [groups, depth, depth], where depth is not too large.
+    """H of layers by name, float64 [groups, depth, depth], where depth is not too large.
 
     Args:
         backend: runs the float model.
@@ -38,7 +38,7 @@ def input_moments(
         layers: its layers.
         samples: calibration data.
     """
-    small = [layer for layer in layers if _depth(graph, layer) <= LARGEST_DEPTH]
+    small = [layer for layer in layers if _has_rows(layer) and _depth(graph, layer) <= LARGEST_DEPTH]
     inputs = [layer.node.inputs[0] for layer in small if layer.node.inputs[0] not in graph.inputs]
     generator = np.random.default_rng(0)
     moments: dict[str, np.ndarray] = {}
@@ -50,6 +50,11 @@ def input_moments(
                 moment = np.matmul(x.transpose(0, 2, 1), x) / (x.shape[1] * len(samples))
                 moments[layer.name] = moments[layer.name] + moment if layer.name in moments else moment
     return moments
+
+
+def _has_rows(layer: Layer) -> bool:
+    """Whether an output is a row of weights times inputs: outputs of transposed convolutions see parts of theirs."""
+    return layer.node.op != "ConvTranspose"
 
 
 def _depth(graph: Graph, layer: Layer) -> int:
@@ -89,7 +94,7 @@ def rounded_weights(weight: np.ndarray, axis: int, moment: np.ndarray | None) ->
     """Weights as int8, with the scales that ``weight_scales`` gives, rounded for inputs of the given second moments.
 
     Args:
-        weight: float32, output channels along ``axis``, which is 0, or 1 for a matrix.
+        weight: float32, output channels along ``axis``, which is 0, or 1 for a matrix or a transposed convolution.
         axis: axis of output channels.
         moment: float64 [groups, depth, depth]; None: each weight is rounded by itself.
     """

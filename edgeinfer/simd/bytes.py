@@ -31,7 +31,8 @@ class ByteVectors:
         load_first: ``load_first(x, index, count, flip)``: only ``count`` bytes are read, the other lanes are ``flip``.
         store: ``store(y, index, vector, zero_point)``: floats of magnitude below 2**22 rounded half to even, plus an
             integer; the low byte is written.
-        store_first: ``store_first(y, index, vector, count, zero_point)``: only ``count`` bytes are written.
+        store_first: ``store_first(y, index, vector, count, zero_point)``: only ``count`` bytes are written; not for a
+            ``count`` that is 1 in the source, which LLVM 22 compiles to a store of four bytes for AVX-512.
     """
 
     def __init__(self, simd: Simd) -> None:

@@ -104,6 +104,40 @@ def test_static_quantization_in_all_settings(model_file, tmp_path, form, types, 
     assert [host.reason for host in session.plan({"x": (1, 3, 20, 20)}).host_steps()] == []
 
 
+@pytest.mark.parametrize("types", TYPES)
+def test_transposed_convolution_and_softmax(tmp_path, types):
+    random = np.random.default_rng(3)
+    weights = [
+        numpy_helper.from_array((random.standard_normal(shape) / 5).astype(np.float32), name)
+        for name, shape in (("w1", (8, 3, 3, 3)), ("w2", (8, 6, 2, 2)), ("b2", (6,)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c"], "conv", pads=[1] * 4),
+        helper.make_node("ConvTranspose", ["c", "w2", "b2"], ["t"], "up", strides=[2, 2]),
+        helper.make_node("Relu", ["t"], ["r"], "relu"),
+        helper.make_node("Softmax", ["r"], ["y"], "softmax", axis=1),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 3, 20, 20]), ("y", None))]
+    graph = helper.make_graph(nodes, "net", ports[:1], ports[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    activation, weight = TYPES[types]
+    quantize_static(
+        tmp_path / "net.onnx", tmp_path / "quantized.onnx", Data(), quant_format=QuantFormat.QDQ,
+        activation_type=activation, weight_type=weight,
+    )  # fmt: skip
+    expected, found, session = run_both(tmp_path / "quantized.onnx")
+    steps = np.unique(np.diff(np.unique(expected)).round(7))
+    step = steps[steps > 0].min()
+    # A byte that is rounded otherwise in front of the softmax moves its result by more than a step.
+    assert np.abs(found - expected).max() <= 4 * step
+    assert (np.abs(found - expected) < 0.01 * step).mean() >= 0.99
+    assert {call.op for call in session.profile({"x": np.zeros((1, 3, 20, 20), np.float32)}) if call.kernel} >= {
+        "QConvTranspose", "QSoftmax",
+    }  # fmt: skip
+    assert session.plan({"x": (1, 3, 20, 20)}).host_steps() == []
+
+
 @pytest.mark.parametrize("types", [(U16, S8), (S16, S8), (U16, S16)])
 def test_sixteen_bits(model_file, tmp_path, types):
     path = tmp_path / "quantized.onnx"

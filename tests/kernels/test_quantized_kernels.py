@@ -64,6 +64,16 @@ def conv(h: int, w: int, c: int, o: int, k: int, x: Any = U8, y: Any = U8, group
     return Case("QConv", inputs, {"pads": [k // 2] * 4, "group": group, **NHWC, **attributes})
 
 
+def transposed(
+    h: int, w: int, c: int, o: int, k: int, stride: int, x: Any = U8, y: Any = U8, **attributes: Any
+) -> Case:
+    """A transposed convolution, as ``conv``."""
+    case = conv(h, w, c, o, k, x, y)
+    case.op, case.attributes = "QConvTranspose", {"strides": [stride] * 2, **NHWC, **attributes}
+    case.inputs[3] = np.ascontiguousarray(case.inputs[3].transpose(1, 0, 2, 3))
+    return case
+
+
 def binary(op: str, a: tuple[int, ...], b: tuple[int, ...], x: Any = U8, **attributes: Any) -> Case:
     y_zero = zero(-5 if x is I8 else 100, x)
     inputs = [(a, x), scale(0.02), zero(7, x), (b, x), scale(0.031), zero(11, x), scale(0.05), y_zero]
@@ -166,6 +176,15 @@ CASES = [
       for size in (1, 5, 16, 37)
       for x, q in ((I8, [scale(0.02), zero(0, I8)]), (np.float32, [None, None]))
       for r, s in ((U8, [scale(0.01), zero(30, U8)]), (I8, [scale(0.01), zero(5, I8)]))],
+    *[Case("QSoftmax", [(shape, x), scale(0.03), zero(8, x), scale(1 / 256), zero(low, y)], {"axis": axis})
+      for shape, axis in (((3, 17), -1), ((2, 5, 7), 1), ((4, 1000), 1), ((9,), 0))
+      for x, y, low in ((U8, U8, 0), (I8, I8, -128), (I8, U8, 3))],
+    Case("QSoftmax", [((3, 17), U8), scale(9.0), zero(8, U8), scale(0.001), zero(0, U8)]),
+    *[transposed(5, 6, c, o, k, s, **more) for c, o, k, s, more in (
+        (8, 12, 2, 2, {}), (16, 3, 2, 2, {"y": None}), (12, 20, 3, 2, {"pads": [1] * 4, "output_padding": [1, 1]}),
+        (8, 24, 4, 2, {"pads": [1] * 4, "activation": "Relu"}), (7, 9, 3, 1, {"x": I8, "y": I8}),
+        (8, 10, 5, 3, {"x": I8}), (8, 3, 9, 4, {"pads": [2, 3, 2, 3]}))],
+    zero_point_of_weights(transposed(5, 6, 8, 12, 3, 2), 90),
     conv(6, 7, 8, 20, 3, activation="Sigmoid"),
     conv(6, 7, 20, 20, 3, group=20, activation="HardSwish"),
     *[large_bias(conv(6, 7, 20, 20, k, group=20)) for k in (3, 5, 2)], large_bias(conv(5, 6, 8, 9, 3)),

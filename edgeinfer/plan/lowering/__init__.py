@@ -13,6 +13,7 @@ from edgeinfer.plan.lowering import (
     quantized_conv,
     quantized_elementwise,
     quantized_pool,
+    quantized_softmax,
     reduce,
     resize,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "quantized_conv",
     "quantized_elementwise",
     "quantized_pool",
+    "quantized_softmax",
     "reduce",
     "resize",
 ]

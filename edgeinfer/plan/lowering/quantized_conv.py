@@ -46,6 +46,7 @@ class Quantization:
         y_scale: float32, None where y is float32.
         y_zero_point: 0 where y is float32.
         bias: int32 [out_channels].
+        part: names the part of the node's weights that these are, where they are not all.
     """
 
     x_scale: np.float32
@@ -56,6 +57,7 @@ class Quantization:
     y_scale: np.float32 | None
     y_zero_point: int
     bias: np.ndarray
+    part: str = ""
 
 
 def read_quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
@@ -212,7 +214,7 @@ def emit_quantized_conv(
         values |= cut.fields(geometry.batch)
         values["w"] = context.packed(
             node.inputs[3],
-            f"folded_quads{columns}x{quads.channels}",
+            f"{numbers.part}folded_quads{columns}x{quads.channels}",
             lambda _: pack_folded(as_units(numbers.weight, kernel), columns),
         )
         scratch = 4 * cut.scratch_floats
@@ -221,7 +223,7 @@ def emit_quantized_conv(
         values |= tasks.fields(geometry.batch * groups)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
-            node.inputs[3], f"quads{groups}x{columns}x{quads.channels}",
+            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}",
             lambda _: pack_weight(as_units(numbers.weight, kernel), groups, columns),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
@@ -272,7 +274,7 @@ def _emit_quantized_depthwise(
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers), **tasks.fields,
         "x": x, "residual": "", "y": node.outputs[0], "fill": fill_quad(numbers),
         "tile_scratch": tasks.scratch_bytes // 4,
-        "w": context.packed(node.inputs[3], "depthwise", lambda _: pack_depthwise(numbers.weight)),
+        "w": context.packed(node.inputs[3], f"{numbers.part}depthwise", lambda _: pack_depthwise(numbers.weight)),
         "bias": context.new_constant(f"{node.name}.bias", np.stack([bias - large_bias, large_bias]).astype(np.float32)),
         "multipliers": context.new_constant(f"{node.name}.multipliers", multipliers(node, numbers)),
     }  # fmt: skip
