@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.cli.arguments import add_precision, add_shapes, add_threads, example_text, positive
 from edgeinfer.tools.bench import bench
+from edgeinfer.tools.bench_page import write_bench_page
 from edgeinfer.tools.inspect import parse_shapes, shape_text
 from edgeinfer.tools.text import bytes_text, print_table
 
@@ -22,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "with random inputs.",
         epilog=example_text(
             "edgeinfer bench model.edge --shape image=1x3x360x640 --threads 1",
-            "edgeinfer bench model.edge --profile",
+            "edgeinfer bench model.edge --profile --html steps.html",
             "edgeinfer bench model.edge --json > figures.json",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -30,6 +32,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("model", type=Path, help="an .edge or .onnx file")
     parser.add_argument("--runs", type=positive, default=30, metavar="N", help="timed runs (default: 30)")
     parser.add_argument("--profile", action="store_true", help="also measure every step by itself")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="profile, and write a page: timeline, steps beside the machine's peak, map of the memory",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     add_shapes(parser)
     add_precision(parser)
@@ -39,7 +45,11 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     shapes = parse_shapes(arguments.shape)
-    result = bench(arguments.model, shapes, arguments.threads, arguments.runs, arguments.profile, arguments.precision)
+    profile = arguments.profile or arguments.html is not None
+    result = bench(arguments.model, shapes, arguments.threads, arguments.runs, profile, arguments.precision)
+    if arguments.html is not None:
+        write_bench_page(arguments.html, result)
+        print(f"wrote {arguments.html}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(result, indent=2))
         return 0

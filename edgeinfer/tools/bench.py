@@ -12,9 +12,13 @@ import numpy as np
 
 import edgeinfer
 from edgeinfer.errors import InputError
+from edgeinfer.plan.lifetimes import tensor_lifetimes
+from edgeinfer.plan.plan import NativeStep, Plan
+from edgeinfer.plan.step import HostStep, Step
 from edgeinfer.runtime.executor import StepTime
 from edgeinfer.runtime.session import Port, Session
 from edgeinfer.tools.inspect import default_shapes
+from edgeinfer.tools.machine_peak import peak_macs_per_second
 
 
 def random_inputs(ports: Sequence[Port], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -45,7 +49,8 @@ def bench(
         shapes: input shapes; those left out are chosen.
         threads: number of threads or ``"auto"``.
         runs: timed runs after the first.
-        profile: also measure every step by itself, the median of several runs.
+        profile: also measure every step by itself, the median of several runs; the figures then hold ``steps``,
+            ``arena`` (where each tensor lies, and from which step to which) and ``peak_gmac_per_s``.
         precision: number format of products in convolutions.
     """
     start = time.perf_counter()
@@ -66,8 +71,9 @@ def bench(
             before = time.perf_counter()
             session.run(feeds)
             times.append(time.perf_counter() - before)
-        steps = _profile(session, feeds) if profile else None
+        steps = _profile(session, feeds, plan) if profile else None
         threads = session.threads
+    peak = peak_macs_per_second(threads, precision) / 1e9 if profile else None
     median = float(np.median(times))
     return {
         "model": str(path),
@@ -83,17 +89,46 @@ def bench(
         "gmac_per_s": plan.macs / median / 1e9,
         "macs": plan.macs,
         "arena_bytes": plan.arena_bytes,
+        "activation_bytes": plan.activation_bytes,
+        "lower_bound_bytes": plan.lower_bound,
         "weight_bytes": int(plan.weights.data.nbytes),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "host_steps": len(plan.host_steps()),
+        "peak_gmac_per_s": peak,
         "steps": steps,
+        "arena": _arena(plan) if profile else None,
     }
 
 
-def _profile(session: Session, feeds: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _arena(plan: Plan) -> list[dict[str, Any]]:
+    """Place and life of every tensor that owns memory in the arena."""
+    lives = tensor_lifetimes([_named(step) for step in plan.steps], lambda name: plan.tensors[name].owner)
+    return [
+        {
+            "tensor": name,
+            "offset": tensor.offset,
+            "bytes": tensor.nbytes,
+            "first": lives[name][0],
+            "last": lives[name][1],
+        }
+        for name, tensor in plan.arena_tensors().items()
+        if name in lives
+    ]
+
+
+def _named(step: NativeStep | HostStep) -> Step:
+    return step.call if isinstance(step, NativeStep) else step
+
+
+def _step_bytes(plan: Plan, step: Step) -> int:
+    """Bytes of all tensors that a step reads or writes."""
+    return sum(plan.tensors[name].nbytes for name in {*step.reads, *step.writes} if name in plan.tensors)
+
+
+def _profile(session: Session, feeds: Mapping[str, np.ndarray], plan: Plan) -> list[dict[str, Any]]:
     runs: list[list[StepTime]] = [session.profile(feeds) for _ in range(5)]
     steps = []
-    for same in zip(*runs, strict=True):
+    for planned, same in zip(plan.steps, zip(*runs, strict=True), strict=True):
         seconds = float(np.median([step.seconds for step in same]))
         step = same[0]
         steps.append(
@@ -103,6 +138,7 @@ def _profile(session: Session, feeds: Mapping[str, np.ndarray]) -> list[dict[str
                 "kernel": step.kernel,
                 "ms": seconds * 1e3,
                 "gmac_per_s": step.macs / seconds / 1e9,
+                "bytes": _step_bytes(plan, _named(planned)),
                 "reason": step.reason,
             }
         )

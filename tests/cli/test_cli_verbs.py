@@ -57,6 +57,27 @@ def test_weights_in_fewer_bits_make_the_file_smaller(command, shipped, tmp_path)
     assert 0.14 <= sizes[2] / sizes[0] < 0.17
 
 
+def test_bench_draws_timeline_steps_and_memory(command, tiny_onnx, tmp_path):
+    page = tmp_path / "steps.html"
+    status, out, _ = command("bench", tiny_onnx, "--runs", "2", "--html", page, "--threads", "1")
+    assert status == 0
+    assert "steps" in out
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    _, out, _ = command("bench", tiny_onnx, "--runs", "2", "--profile", "--json", "--threads", "1")
+    figures = json.loads(out)
+    for step in figures["steps"]:
+        assert f"{step['node']}, {step['op']}, " in text
+        assert step["bytes"] > 0
+    assert figures["peak_gmac_per_s"] > 0.1
+    for box in figures["arena"]:
+        assert 0 <= box["offset"] <= box["offset"] + box["bytes"] <= figures["activation_bytes"]
+        assert 0 <= box["first"] <= box["last"] < len(figures["steps"])
+        assert f"<title>{box['tensor']}: " in text
+    status, _, err = command("bench", tiny_onnx, "--runs", "1", "--html", tmp_path / "none" / "x.html")
+    assert (status, "cannot write" in err) == (2, True)
+
+
 def test_inspect_tells_inputs_macs_and_arena(command, shipped):
     status, out, _ = command("inspect", shipped, "--shape", "image=1x3x256x256")
     assert status == 0
@@ -88,7 +109,7 @@ def test_bench_json_has_all_figures(command, shipped):
         assert figures[name] > 0
     assert figures["min_ms"] <= figures["median_ms"] <= figures["p95_ms"]
     assert len(figures["steps"]) > 18
-    assert {"node", "op", "kernel", "ms", "gmac_per_s", "reason"} == figures["steps"][0].keys()
+    assert {"node", "op", "kernel", "ms", "gmac_per_s", "bytes", "reason"} == figures["steps"][0].keys()
 
 
 def test_bench_prints_a_table_of_steps(command, tiny_onnx):
