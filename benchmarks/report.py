@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 import edgeinfer
+from benchmarks import memory
 from benchmarks.cases import CASES, Case, model_path, random_feeds
 from benchmarks.compare import OURS, Row, add_arguments, chosen_cases, measure_all, table
 from benchmarks.machine import Machine, measure_machine
@@ -163,7 +164,8 @@ may lie above the peak.
 ## Goals missed with one thread
 
 {missed_goals(rows, steps, machine)}
-"""
+
+{memory.section(memory.measure_all())}"""
     )
 
 

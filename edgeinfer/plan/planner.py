@@ -172,7 +172,7 @@ class _Layout:
     def _place_constants(self) -> None:
         constants = self.context.constants
         named = {self.owner(name) for step in self.context.steps for name in step.reads}
-        used = {name: constants[name] for name in named if name in constants}
+        used = {name: constants.pop(name) for name in named if name in constants}
         packings = {name: key for key, name in self.context.packed_names.items()}
         for name, offset in self.weights.add(used, packings).items():
             self.places[name] = (WEIGHTS, offset)

@@ -32,32 +32,38 @@ class WeightBlock:
         """Views of all constants that were made from a source, by (source, packing)."""
         return {key: self._view(*entry) for key, entry in self._entries.items() if key[0]}
 
-    def add(self, arrays: Mapping[str, np.ndarray], packings: Mapping[str, Key]) -> dict[str, int]:
+    def add(self, arrays: dict[str, np.ndarray], packings: Mapping[str, Key]) -> dict[str, int]:
         """Put constants into the block.
 
         Args:
-            arrays: the constants by name.
+            arrays: the constants by name; emptied, so that large ones are not held twice while others are copied.
             packings: for those made from a source, their (source, packing).
 
         Returns:
             Offset of each constant in bytes.
         """
         keys = {name: self._key(name, array, packings) for name, array in arrays.items()}
-        fresh = {keys[name]: array for name, array in arrays.items() if keys[name] not in self._entries}
         size = start = len(self.data)
-        for key, array in fresh.items():
-            self._entries[key] = (size, array.dtype, array.shape)
-            size += align(array.nbytes)
+        for name, key in keys.items():
+            if key not in self._entries:
+                self._entries[key] = (size, arrays[name].dtype, arrays[name].shape)
+                size += align(arrays[name].nbytes)
         if size > start:
             grown = aligned_block(size)
             grown[:start] = self.data
             self.data = grown
-            for key, array in fresh.items():
-                np.copyto(self._view(*self._entries[key]), array)
+        while arrays:
+            name, array = arrays.popitem()
+            entry = self._entries[keys[name]]
+            if entry[0] >= start:
+                np.copyto(self._view(*entry), array)
         return {name: self._entries[key][0] for name, key in keys.items()}
 
     def _key(self, name: str, array: np.ndarray, packings: Mapping[str, Key]) -> Key:
         source, packing = packings.get(name, (name, ""))
+        while source in packings:
+            source, inner = packings[source]
+            packing = f"{inner}.{packing}"
         if source in self.sources:
             return source, packing
         content = hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8).data, digest_size=16)

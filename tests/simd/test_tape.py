@@ -112,3 +112,26 @@ def test_tape_runs_at_every_level(level):
     team.run()
     team.stop()
     assert len(seen) == 2
+
+
+def test_a_slow_worker_gets_fewer_tiles():
+    """Workers claim tiles one by one: one that is ten times slower takes few, and nobody waits long for it."""
+    tiles, lock = 60, threading.Lock()
+    team, done = None, [0, 0]
+
+    def kernel(params, worker):
+        index = (worker - team.workers.ctypes.data) // WORKER.itemsize
+        while True:
+            with lock:
+                tile = int(team.team["counter"][0])
+                team.team["counter"] += 1
+            if tile >= tiles:
+                return
+            done[index] += 1
+            time.sleep(0.02 if index == 1 else 0.002)
+
+    team = Team(2, [kernel])
+    team.run()
+    team.stop()
+    assert sum(done) == tiles
+    assert 0 < done[1] < done[0] / 3

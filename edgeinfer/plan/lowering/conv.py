@@ -32,7 +32,9 @@ PATCH_BYTES = 256 * 1024
 # A patch of narrower numbers is written in whole vectors.
 PATCH_OVERHANG = 64
 # Tasks smaller than this are not worth the atomic operation and the halo that they read twice.
-TASK_MACS = 1_000_000
+TASK_MACS = 400_000
+# Nor are those that read fewer weights, where there are few pixels.
+TASK_WEIGHTS = 64 * 1024
 TASKS_PER_THREAD = 4
 
 
@@ -108,7 +110,8 @@ def cut_tasks(geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads
         columns = math.ceil(columns / 2 / tile_rows) * tile_rows
     column_tasks = math.ceil(geometry.out_width / columns)
 
-    wanted = max(1, min(TASKS_PER_THREAD * threads, geometry.macs // TASK_MACS))
+    weights = geometry.out_channels * geometry.channels * geometry.kernel[0] * geometry.kernel[1]
+    wanted = max(1, min(TASKS_PER_THREAD * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
     images = geometry.batch * geometry.groups
     rows = max(1, math.ceil(geometry.out_height / max(1, math.ceil(wanted / (images * column_tasks)))))
     while rows > 1 and patch_bytes(rows, columns) > PATCH_BYTES:

@@ -15,7 +15,7 @@ from edgeinfer.plan.memory import align
 
 # Rows of a task: each takes some kilobytes of offsets.
 MAX_ROWS = 16
-TASK_MACS = 200_000
+TASK_MACS = 150_000
 TASKS_PER_THREAD = 4
 
 

@@ -71,17 +71,30 @@ def frequencies_of(kernel: KernelRow) -> int:
 
 
 def pack_filters(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
-    """Transform [out, channels, 3, 3] and pack it as [block, frequency, unit, columns] (float64 inside)."""
+    """Transform [out, channels, 3, 3] and pack it as [block, frequency, unit, columns].
+
+    ``U = G g G^T`` is one product: the rows of ``kron(G, G)`` are the frequencies, its columns the nine taps.
+    """
     out_channels, channels = weight.shape[:2]
-    output, columns = kernel.traits["output"], kernel.traits["columns"]
-    matrix = FILTER_TRANSFORMS[output]
-    frequencies = len(matrix) ** 2
-    transformed = np.einsum("ik,ockl,jl->ijco", matrix, weight.astype(np.float64), matrix, optimize=True)
+    columns = kernel.traits["columns"]
+    matrix = FILTER_TRANSFORMS[kernel.traits["output"]]
+    both = np.kron(matrix, matrix).astype(np.float32)
+    frequencies, taps = both.shape
+    by_output = weight.reshape(out_channels, channels, taps)
     blocks = math.ceil(out_channels / columns)
-    padded = np.zeros((frequencies, channels, blocks * columns), np.float32)
-    padded[:, :, :out_channels] = transformed.reshape(frequencies, channels, out_channels)
-    units = as_units(padded, kernel)
-    return np.ascontiguousarray(units.reshape(frequencies, -1, blocks, columns).transpose(2, 0, 1, 3))
+    units = math.ceil(channels / width_of(kernel))
+    packed = np.empty((blocks, frequencies, units, columns), np.float32 if width_of(kernel) == 1 else np.int32)
+    part = np.zeros((taps, channels, columns), np.float32)
+    for block in range(blocks):
+        outputs = by_output[block * columns : (block + 1) * columns]
+        part[:, :, : len(outputs)] = outputs.transpose(2, 1, 0)
+        part[:, :, len(outputs) :] = 0
+        if width_of(kernel) == 1:
+            np.matmul(both, part.reshape(taps, -1), out=packed[block].reshape(frequencies, -1))
+        else:
+            transformed = np.matmul(both, part.reshape(taps, -1)).reshape(frequencies, channels, columns)
+            packed[block] = as_units(transformed, kernel)
+    return packed
 
 
 def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int) -> TileTasks:

@@ -1,0 +1,195 @@
+"""Memory and start of every model beside ONNX Runtime: ``python -m benchmarks.memory``.
+
+Each runtime loads and runs each model in a process of its own that has imported NumPy and made the inputs; what its
+peak of resident memory grows by from there on is the runtime's and the model's. Ours loads an ``.edge`` file with
+kernels compiled before, as a device does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import converters
+import edgeinfer
+from benchmarks.cases import CASES, Case, model_path, random_feeds
+
+RUNS = 5
+# An arena may be this many times as large as what no arrangement could go below.
+ARENA_GOAL = 1.1
+PLAN_GOAL_MS = 20.0
+
+_CHILD = """
+import json, sys, time
+import numpy as np
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+runtime, model, feeds_file, threads, runs = *sys.argv[1:4], *map(int, sys.argv[4:])
+feeds = dict(np.load(feeds_file))
+before, start = peak(), time.perf_counter()
+if runtime == "edgeinfer":
+    import edgeinfer
+    imported = time.perf_counter()
+    session = edgeinfer.load(model, threads=threads)
+    run = lambda: session.run(feeds)
+else:
+    import onnxruntime
+    imported = time.perf_counter()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    run = lambda: session.run(None, feeds)
+loaded = time.perf_counter()
+run()
+first = time.perf_counter()
+for _ in range(runs):
+    run()
+milliseconds = [1e3 * (b - a) for a, b in ((start, imported), (imported, loaded), (loaded, first))]
+print(json.dumps([(peak() - before) / 1e3, *milliseconds]))
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One process: megabytes that the peak grew by, milliseconds to import, to load, and of the first run."""
+
+    megabytes: float
+    import_ms: float
+    load_ms: float
+    first_ms: float
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """One case.
+
+    Attributes:
+        case: model and picture size.
+        ours: our process.
+        theirs: ONNX Runtime's.
+        arena: bytes of the tensors in the arena.
+        lower_bound: bytes that no arrangement of them could go below.
+        weights: bytes of the packed weights.
+        plan_ms: milliseconds of planning, the least of several.
+    """
+
+    case: str
+    ours: Start
+    theirs: Start
+    arena: int
+    lower_bound: int
+    weights: int
+    plan_ms: float
+
+
+def start_process(runtime: str, model: Path, feeds: Path, threads: int) -> Start:
+    """Load and run a model in a fresh process."""
+    command = [sys.executable, "-c", _CHILD, runtime, str(model), str(feeds), str(threads), str(RUNS)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Start(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(case: Case, folder: Path, threads: int) -> MemoryRow:
+    """Both runtimes on one case."""
+    model, edge, feeds = model_path(case, folder), folder / "model.edge", folder / "feeds.npz"
+    graph, _ = converters.convert(model)
+    graph.save(edge)
+    np.savez(feeds, **random_feeds(case))
+    with edgeinfer.load(edge, threads) as session:
+        session.run(random_feeds(case))
+        plan = session.plan(case.shapes)
+    times = []
+    for _ in range(RUNS):
+        with edgeinfer.load(edge, threads) as session:
+            before = time.perf_counter()
+            session.plan(case.shapes)
+            times.append(1e3 * (time.perf_counter() - before))
+    return MemoryRow(
+        case.label, start_process("edgeinfer", edge, feeds, threads),
+        start_process("onnxruntime", model, feeds, threads), plan.activation_bytes, plan.lower_bound,
+        plan.weights.data.nbytes, min(times),
+    )  # fmt: skip
+
+
+def memory_table(rows: list[MemoryRow]) -> str:
+    """All rows in Markdown."""
+    headers = [
+        "model", "peak MB", "ONNX Runtime's", "tensors MB", "by the lower bound", "packed weights MB", "planning ms",
+        "load ms", "ONNX Runtime's", "first run ms", "ONNX Runtime's",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(headers)} |", f"|{' --- |' * len(headers)}"]
+    for row in rows:
+        ours, theirs = row.ours, row.theirs
+        cells = [
+            row.case, f"**{ours.megabytes:.1f}**", f"{theirs.megabytes:.1f}", f"{row.arena / 1e6:.2f}",
+            f"{row.arena / row.lower_bound:.3f}", f"{row.weights / 1e6:.2f}", f"{row.plan_ms:.1f}",
+            f"{ours.import_ms + ours.load_ms:.0f}", f"{theirs.import_ms + theirs.load_ms:.0f}", f"{ours.first_ms:.1f}",
+            f"{theirs.first_ms:.1f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def missed(rows: list[MemoryRow]) -> list[str]:
+    """The goals that are missed."""
+    found = []
+    for row in rows:
+        if row.ours.megabytes >= row.theirs.megabytes:
+            found.append(f"{row.case}: the peak is above ONNX Runtime's")
+        if row.arena > ARENA_GOAL * row.lower_bound:
+            found.append(f"{row.case}: the tensors take {row.arena / row.lower_bound:.2f} times the lower bound")
+        if row.plan_ms >= PLAN_GOAL_MS:
+            found.append(f"{row.case}: planning takes {row.plan_ms:.1f} ms")
+    return found
+
+
+def measure_all(threads: int = 1) -> list[MemoryRow]:
+    """All cases."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            rows.append(measure(case, Path(folder), threads))
+            print(f"measured memory of {case.label}", file=sys.stderr, flush=True)
+    return rows
+
+
+def section(rows: list[MemoryRow]) -> str:
+    """The rows as a part of docs/performance.md."""
+    goals = "\n".join(f"- {text}" for text in missed(rows)) or "All goals hold."
+    return f"""## Memory and start
+
+`make bench-memory`: each runtime in a process of its own, 1 thread; the peak is what resident memory grows by from the
+moment NumPy is imported and the inputs are made. Planning packs the weights; a first run holds it. *By the lower
+bound*: bytes of the tensors in the arena by the largest sum of tensors that live at one time (goal: {ARENA_GOAL}).
+
+{memory_table(rows)}
+
+Goals missed (peak below ONNX Runtime's; planning below {PLAN_GOAL_MS:.0f} ms):
+
+{goals}
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="number of threads (default 1)")
+    rows = measure_all(parser.parse_args().threads)
+    print(memory_table(rows))
+    for text in missed(rows):
+        print(f"missed: {text}")
+
+
+if __name__ == "__main__":
+    main()
