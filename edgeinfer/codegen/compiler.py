@@ -19,6 +19,7 @@ from numba import cfunc, from_dtype, njit, types
 from edgeinfer.abi import WORKER
 from edgeinfer.errors import KernelError
 from edgeinfer.kernels.registry import KernelSource
+from edgeinfer.simd.foreign_intrinsics import with_intrinsics
 from edgeinfer.simd.levels import Level
 from edgeinfer.simd.pointers import record_at
 
@@ -65,7 +66,7 @@ def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, A
     machine = target_machine(triple, level)
     text = re.sub(r'target datalayout = ".*"\n', "", text)
     text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text)
-    text = re.sub(r'"target-(cpu|features)"="[^"]*"', "", text)
+    text = with_intrinsics(re.sub(r'"target-(cpu|features)"="[^"]*"', "", text))
     module = llvm.parse_assembly(text)
     module.data_layout = str(machine.target_data)
     for function in module.functions:

@@ -7,14 +7,16 @@ from typing import Any
 
 from numba import njit
 
+from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.tile import TileOps
 
 
-def inner_products(ops: TileOps) -> Callable[..., Any]:
+def inner_products(ops: TileOps | ByteTileOps) -> Callable[..., Any]:
     """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
 
     Product k is of the column ``x[index + k + i * row_stride]`` and the row of ``columns`` floats at
-    ``w[w_index + k * columns]``. Where the processor multiplies by one lane of a vector, a vector of k is read at once.
+    ``w[w_index + k * columns]``, or of quads of bytes in their places. Where the processor multiplies by one lane of
+    a vector, a vector of k is read at once.
     """
     outer, outer_lanes, columns, lanes = ops.outer, ops.outer_lanes, ops.columns, ops.lanes
     by_lane = ops.by_lane

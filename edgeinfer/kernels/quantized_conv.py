@@ -18,6 +18,7 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
@@ -31,7 +32,8 @@ TILES = {
     "avxvnni": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "avx2": [(4, 2), (8, 1), (1, 4)],
     "v128": [(4, 2), (8, 1), (1, 4)],
-    "neon": [(8, 2), (4, 4), (14, 1), (1, 4)],
+    "dotprod": [(8, 2), (7, 3), (4, 4), (14, 1), (1, 4)],
+    "neon": [(4, 4), (7, 2), (8, 1), (1, 4)],
 }
 
 
@@ -44,22 +46,6 @@ def zero_point_border(simd: Simd) -> Callable[[Any], Any]:
         return bits_to_f32(splat(np.int32(p.fill)))
 
     return border
-
-
-def inner_quads(ops: ByteTileOps) -> Callable[..., Any]:
-    """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` quads to a tile.
-
-    Quad k of row i is ``x[index + k + i * row_stride]``, of column j ``w[w_index + k * columns + j]``.
-    """
-    outer, columns = ops.outer, ops.columns
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
-        for k in range(count):
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-        return tile
-
-    return accumulate
 
 
 @kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
@@ -83,7 +69,7 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     return direct_conv(
         ConvArithmetic(
-            tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_quads(sums), buffers, begin, finish,
-            output.finish_task,
+            tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_products(sums), buffers, begin,
+            finish, output.finish_task,
         )
     )  # fmt: skip

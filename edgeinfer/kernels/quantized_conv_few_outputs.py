@@ -14,7 +14,8 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.conv_few_outputs import FewOutputsArithmetic, few_outputs_conv
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.quantized_conv import inner_quads, zero_point_border
+from edgeinfer.kernels.products import inner_products
+from edgeinfer.kernels.quantized_conv import zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
@@ -58,7 +59,7 @@ def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
     return few_outputs_conv(
         simd,
         FewOutputsArithmetic(
-            tile_rows, ops.columns, patch_reader(simd, zero_point_border), ops.zeros, inner_quads(ops), ops.store,
+            tile_rows, ops.columns, patch_reader(simd, zero_point_border), ops.zeros, inner_products(ops), ops.store,
             buffers, finish,
         ),
     )  # fmt: skip

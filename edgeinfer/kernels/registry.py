@@ -15,6 +15,9 @@ from edgeinfer.simd.simd import Simd, simd_of
 
 Tile = tuple[int, int]
 
+# Families of this trait ``width`` multiply quads of bytes.
+BYTES_OF_UNIT = 4
+
 
 def struct(integers: str, floats: str = "") -> np.dtype:
     """The params of a kernel: space-separated names of int64 fields, then of float64 fields.
@@ -55,15 +58,16 @@ class _Family:
 
     def sources(self, level: Level) -> list[KernelSource]:
         simd = simd_of(level)
+        own = {**self.traits, **(level.byte_traits if self.traits.get("width") == BYTES_OF_UNIT else {})}
         module = self.factory.__module__
         if self.tiles is None:
             name = f"{self.name}__{level.name}"
-            return [KernelSource(name, self.name, self.params, self.traits, self.factory(simd), module)]
+            return [KernelSource(name, self.name, self.params, own, self.factory(simd), module)]
         rows = []
         for tile_rows, vectors in at_level(self.tiles, level) or ():
             columns = vectors * level.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
-            traits = {**self.traits, "rows": tile_rows, "columns": columns}
+            traits = {**own, "rows": tile_rows, "columns": columns}
             body = self.factory(simd, tile_rows, vectors)
             rows.append(KernelSource(name, self.name, self.params, traits, body, module))
         return rows

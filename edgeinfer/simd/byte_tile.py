@@ -5,6 +5,10 @@ place of one float32. So pointers, strides and indices are those of float32 kern
 products of a lane is its ``dot``:
 
 * ``vpdpbusd``: one instruction (AVX-512 VNNI, AVX-VNNI).
+* ``usdot``: one instruction too (Arm i8mm).
+* ``sdot``: one instruction for signed bytes (Arm dotprod): 128 is taken off x, which the bias has to make up for.
+* ``smull``: signed bytes as well; two products are added in 16 bits, and pairs of those to the sums (Arm v8.0). The
+  weights of a vector of quads lie with the first two bytes of all its quads before the last two, and none is -128.
 * ``pairs``: bytes are widened to 16 bits, even and odd ones apart, and multiplied by ``pmaddwd`` or what stands for
   it; no product or sum saturates.
 """
@@ -12,6 +16,7 @@ products of a lane is its ``dot``:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -20,6 +25,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgeinfer.simd.bytes import rounded_bytes
+from edgeinfer.simd.foreign_intrinsics import call_intrinsic
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import (
@@ -50,6 +56,8 @@ class ByteTileOps:
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` int32 at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds to row i, column j the four products of the
             unsigned bytes of quad ``x[index + i * row_stride]`` and the signed bytes of quad ``w[w_index + j]``.
+        outer_lanes: ``lanes`` outer products at once, of the quads from ``x[index + i * row_stride]`` on; where
+            ``by_lane``.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
         float_tile: ``float_tile(vector)``: a float32 vector as a tile of one row and one vector.
@@ -63,32 +71,122 @@ class ByteTileOps:
         sums, floats = Tile(rows, vectors, simd.lanes, "i32"), Tile(rows, vectors, simd.lanes)
         self.zeros = zeros_of(sums)
         self.splat_row = splat_row_of(sums)
-        self.outer = _outer(sums, simd)
+        self.lanes = simd.lanes
+        self.by_lane = simd.level.by_lane
+        dot = _dot_of(simd)
+        self.outer = _outer(sums, dot)
+        self.outer_lanes = _outer_lanes(sums, dot)
         self.store = store_of(sums)
         self.scaled = _scaled(sums, floats)
         self.float_tile = _float_tile(floats)
         self.store_bytes = store_bytes_of(floats)
 
 
-Dot = Callable[[Any, Any, Any, Any], Any]
-Prepare = Callable[[Any, Any], Any]
+@dataclass(frozen=True)
+class Dot:
+    """How a level multiplies vectors of quads; all functions take LLVM's builder first.
+
+    Attributes:
+        flip: ``flip(x)``: done once to each int32 vector of quads of x.
+        prepare_x: ``prepare_x(x)``: done to a vector that holds one quad of x in all lanes.
+        prepare_w: ``prepare_w(w)``: done to a vector of quads of weights.
+        dot: ``dot(sums, x, w)``: adds the products to the sums.
+        spread: ``spread(x, lane)``: one quad of a vector in all lanes, prepared.
+    """
+
+    flip: Callable[[Any, Any], Any]
+    prepare_x: Callable[[Any, Any], Any]
+    prepare_w: Callable[[Any, Any], Any]
+    dot: Callable[[Any, Any, Any, Any], Any]
+    spread: Callable[[Any, Any, int], Any]
 
 
-def _vpdpbusd(lanes: int) -> tuple[Prepare, Prepare, Dot]:
+def _as_they_are(builder: Any, value: Any) -> Any:
+    return value
+
+
+def _spread_quads(lanes: int, prepare: Callable[[Any, Any], Any]) -> Callable[[Any, Any, int], Any]:
+    quads = ir.VectorType(_I32, lanes)
+
+    def spread(builder: Any, value: Any, lane: int) -> Any:
+        index = ir.Constant(quads, [lane] * lanes)
+        return prepare(builder, builder.shuffle_vector(value, ir.Constant(quads, ir.Undefined), index))
+
+    return spread
+
+
+def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
+def _four_products(lanes: int, instruction: str, unsigned_x: bool, call: Callable[..., Any]) -> Dot:
+    """An instruction that adds the four products of each lane; ``call`` emits it."""
     quads, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I8, 4 * lanes)
+    top_bits = ir.Constant(quads, [-0x7F7F7F80] * lanes)
 
     def as_bytes(builder: Any, value: Any) -> Any:
         return builder.bitcast(value, octets)
 
+    def less_128(builder: Any, value: Any) -> Any:
+        return builder.xor(value, top_bits)
+
     def dot(builder: Any, sums: Any, x: Any, w: Any) -> Any:
-        function_type = ir.FunctionType(quads, [quads, octets, octets])
-        name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [sums, x, w])
+        # Of two signed operands the second can be one quad of a vector; of others LLVM finds that itself.
+        return call(builder, instruction, quads, [sums, x, w] if unsigned_x else [sums, w, x])
 
-    return as_bytes, as_bytes, dot
+    return Dot(_as_they_are if unsigned_x else less_128, as_bytes, as_bytes, dot, _spread_quads(lanes, as_bytes))
 
 
-def _pairs(lanes: int, architecture: str) -> tuple[Prepare, Prepare, Dot]:
+def _smull() -> Dot:
+    lanes = 4
+    quads, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I8, 16)
+    words = ir.VectorType(_I16, 8)
+    top_bits = ir.Constant(quads, [-0x7F7F7F80] * lanes)
+    undefined = ir.Constant(octets, ir.Undefined)
+
+    def shuffled(builder: Any, value: Any, places: list[int]) -> Any:
+        return builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(_I32, len(places)), places))
+
+    def halves(builder: Any, value: Any) -> tuple[Any, Any]:
+        return shuffled(builder, value, list(range(8))), shuffled(builder, value, list(range(8, 16)))
+
+    def less_128(builder: Any, value: Any) -> Any:
+        return builder.xor(value, top_bits)
+
+    def as_bytes(builder: Any, value: Any) -> Any:
+        return builder.bitcast(value, octets)
+
+    def spread(builder: Any, value: Any, lane: int) -> Any:
+        places = [4 * lane, 4 * lane + 1] * lanes + [4 * lane + 2, 4 * lane + 3] * lanes
+        return shuffled(builder, as_bytes(builder, value), places)
+
+    def prepare_x(builder: Any, value: Any) -> Any:
+        return spread(builder, value, 0)
+
+    def dot(builder: Any, sums: Any, x: Any, w: Any) -> Any:
+        products = [
+            call_intrinsic(builder, "aarch64.neon.smull.v8i16", words, [a, b])
+            for a, b in zip(halves(builder, x), halves(builder, w), strict=True)
+        ]
+        pairs = call_intrinsic(builder, "aarch64.neon.saddlp.v4i32.v8i16", quads, [builder.add(*products)])
+        return builder.add(sums, pairs)
+
+    return Dot(less_128, prepare_x, as_bytes, dot, spread)
+
+
+def _dot_of(simd: Simd) -> Dot:
+    lanes, kind = simd.lanes, simd.level.dot
+    if kind == "vpdpbusd":
+        return _four_products(lanes, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", True, _call)
+    if kind == "smull":
+        return _smull()
+    if kind in ("sdot", "usdot"):
+        return _four_products(lanes, f"aarch64.neon.{kind}.v4i32.v16i8", kind == "usdot", call_intrinsic)
+    return _pairs(lanes, simd.level.architecture)
+
+
+def _pairs(lanes: int, architecture: str) -> Dot:
     quads, words = ir.VectorType(_I32, lanes), ir.VectorType(_I16, 2 * lanes)
     eight = ir.Constant(words, [8] * (2 * lanes))
 
@@ -118,35 +216,61 @@ def _pairs(lanes: int, architecture: str) -> tuple[Prepare, Prepare, Dot]:
             sums = builder.add(sums, multiply(builder, a, b))
         return sums
 
-    return unsigned, signed, dot
+    return Dot(_as_they_are, unsigned, signed, dot, _spread_quads(lanes, unsigned))
 
 
-def _outer(tile: Tile, simd: Simd) -> Any:
-    lanes = simd.lanes
-    prepare_x, prepare_w, dot = (
-        _vpdpbusd(lanes) if simd.level.dot == "vpdpbusd" else _pairs(lanes, simd.level.architecture)
-    )
-
+def _outer(tile: Tile, dot: Dot) -> Any:
     @intrinsic
     def outer(typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
             sums = tile_vectors(builder, tile, accumulator)
-            weights = [prepare_w(builder, vector) for vector in row_vectors(builder, tile, w, w_index)]
+            weights = [dot.prepare_w(builder, vector) for vector in row_vectors(builder, tile, w, w_index)]
             x = builder.bitcast(x, _I32.as_pointer())
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
                 quad = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
-                value = prepare_x(builder, quad)
+                value = dot.prepare_x(builder, dot.flip(builder, quad))
                 for j, weight in enumerate(weights):
                     at = row * tile.vectors + j
-                    sums[at] = dot(builder, sums[at], value, weight)
+                    sums[at] = dot.dot(builder, sums[at], value, weight)
             return pack_tile(builder, tile, sums)
 
         arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
         return tile(*arguments), codegen
 
     return outer
+
+
+def _outer_lanes(tile: Tile, dot: Dot) -> Any:
+    lanes = tile.vector.lanes
+
+    @intrinsic
+    def outer_lanes(
+        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            accumulator, x, index, row_stride, w, w_index = args
+            sums = tile_vectors(builder, tile, accumulator)
+            factors = []
+            for row in range(tile.rows):
+                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
+                quads = builder.load(element_pointer(builder, x, place, tile.vector), align=4)
+                factors.append(dot.flip(builder, quads))
+            for k in range(lanes):
+                vectors = row_vectors(builder, tile, w, offset_by(builder, w_index, k * tile.vectors * lanes))
+                weights = [dot.prepare_w(builder, vector) for vector in vectors]
+                for row, factor in enumerate(factors):
+                    value = dot.spread(builder, factor, k)
+                    for j, weight in enumerate(weights):
+                        at = row * tile.vectors + j
+                        sums[at] = dot.dot(builder, sums[at], value, weight)
+            return pack_tile(builder, tile, sums)
+
+        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        return tile(*arguments), codegen
+
+    return outer_lanes
 
 
 def _scaled(sums: Tile, floats: Tile) -> Any:

@@ -42,6 +42,11 @@ class Level:
     abi: str = ""
 
     @property
+    def byte_traits(self) -> dict[str, int]:
+        """What the planner must know of ``dot``: what is taken off x, and whether weights lie in halves of quads."""
+        return {"x_offset": 128 if self.dot in ("sdot", "smull") else 0, "halves": int(self.dot == "smull")}
+
+    @property
     def pointer_bits(self) -> int:
         """Bits of an address and of C's ``long``."""
         return 32 if self.architecture in ("armv7l", "wasm32") else 64
@@ -67,13 +72,15 @@ LEVELS = {
         Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
         Level(
             "i8mm", "aarch64", 4, 32, "cortex-a76", "+i8mm,-rcpc,-ssbs", "Armv8.2-A with float16, dotprod, i8mm",
-            by_lane=True, base="dotprod",
+            by_lane=True, dot="usdot", base="dotprod",
         ),
         Level(
             "dotprod", "aarch64", 4, 32, "cortex-a76", "-rcpc,-ssbs", "Armv8.2-A with float16, dotprod",
-            by_lane=True, base="neon",
+            by_lane=True, dot="sdot", base="neon",
         ),
-        Level("neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True),
+        Level(
+            "neon", "aarch64", 4, 32, "cortex-a72", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, dot="smull",
+        ),
         Level("neon32", "armv7l", 4, 16, "cortex-a9", "", "Armv7-A with NEON", like="v128"),
         Level(
             "rvv", "riscv64", 4, 32, "generic-rv64", "+m,+a,+f,+d,+c,+v", "RV64GC with V (vectors of 128 bits)",

@@ -87,6 +87,12 @@ def zero_point_of_weights(case: Case, value: int) -> Case:
     return case
 
 
+def largest_weight(case: Case, weight: int, zero_point: int) -> Case:
+    """A convolution some of whose weights are the largest that there can be, whatever their sign."""
+    case.inputs[3].reshape(-1)[:8] = weight
+    return zero_point_of_weights(case, zero_point)
+
+
 def large_bias(case: Case) -> Case:
     """A convolution whose biases are beyond the whole numbers that float32 holds."""
     case.inputs[8] = np.linspace(-(2.0**30), 2.0**30, case.inputs[8].size).astype(np.int32)
@@ -188,6 +194,8 @@ CASES = [
     conv(6, 7, 8, 20, 3, activation="Sigmoid"),
     conv(6, 7, 20, 20, 3, group=20, activation="HardSwish"),
     *[large_bias(conv(6, 7, 20, 20, k, group=20)) for k in (3, 5, 2)], large_bias(conv(5, 6, 8, 9, 3)),
+    largest_weight(conv(5, 6, 8, 9, 3), 127, -128), largest_weight(conv(5, 6, 8, 9, 1), -128, 127),
+    largest_weight(conv(5, 6, 8, 9, 1), -128, 0),
     *[zero_point_of_weights(conv(5, 6, c, o, k, x=x, group=g), z) for c, o, k, g, x, z in (
         (8, 9, 3, 1, U8, -100), (3, 40, 3, 1, I8, 90), (20, 20, 3, 20, U8, -128), (8, 8, 1, 2, U8, 127))],
     conv(6, 7, 6, 9, 3, group=3), conv(6, 7, 3, 3, 3, group=3, strides=[2, 2]),

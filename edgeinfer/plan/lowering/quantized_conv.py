@@ -11,6 +11,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.ops.quantize import INTEGER_RANGES
 from edgeinfer.ops.quantized_products import integer_bounds
+from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles, pack_weight
 from edgeinfer.plan.lowering.conv_few_outputs import (
@@ -30,6 +31,7 @@ EXACT_FLOATS = 1 << 24
 # The large part of a bias is a multiple: 2**31 over it fits into float32's 24 bits.
 LARGE_BIAS_UNIT = 1 << 16
 QUAD = 4
+LARGEST_WEIGHT = 127
 TASK_PIXELS = 4096
 
 
@@ -122,6 +124,17 @@ def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
     return padded
 
 
+def in_halves(packed: np.ndarray, kernel: KernelRow) -> np.ndarray:
+    """Packed quads as a kernel with the trait ``halves`` reads them.
+
+    The first two bytes of the quads of four neighbouring columns lie before their last two.
+    """
+    if not kernel.traits.get("halves"):
+        return packed
+    pairs = np.ascontiguousarray(packed).view(np.int16).reshape(-1, QUAD, 2)
+    return np.ascontiguousarray(pairs.transpose(0, 2, 1)).view(np.int32).reshape(packed.shape)
+
+
 def as_quads(node: Node, context: LoweringContext, x: str, channels: int, signed: bool) -> str:
     """A tensor whose pixels are whole quads of unsigned bytes: ``x`` itself, or a copy made by a step."""
     if channels % QUAD == 0 and not signed:
@@ -181,18 +194,19 @@ def emit_quantized_conv(
     if depthwise_applies(geometry, context.kernels.lanes):
         _emit_quantized_depthwise(node, context, geometry, numbers, y_strides)
         return
-    x, wide = node.inputs[0], numbers.weight.dtype != np.int8
-    if groups > 1 and (channels % QUAD or wide):
+    x, times = node.inputs[0], _parts_of(numbers.weight, context)
+    if groups > 1 and (channels % QUAD or times > 1):
         geometry, numbers = without_groups(geometry, numbers)
         groups, channels = 1, geometry.channels
-    if wide:
-        x = _doubled(node, context, x, channels)
-        halves = numbers.weight >> 1
-        weight = np.concatenate([halves, numbers.weight - halves], axis=1).astype(np.int8)
+    if times > 1:
+        x = _repeated(node, context, x, channels, times)
+        # The sum over i of floor((w + i) / n) is w.
+        parts = [(numbers.weight.astype(np.int16) + index) // times for index in range(times)]
+        channels *= times
         geometry, numbers = (
-            dataclasses.replace(geometry, channels=2 * channels), dataclasses.replace(numbers, weight=weight),
-        )  # fmt: skip
-        channels *= 2
+            dataclasses.replace(geometry, channels=channels),
+            dataclasses.replace(numbers, weight=np.concatenate(parts, axis=1).astype(np.int8)),
+        )
     x = as_quads(node, context, x, channels * groups, numbers.signed)
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
@@ -205,7 +219,7 @@ def emit_quantized_conv(
     columns = kernel.traits["columns"]
     values: dict[str, int | float | str] = {
         **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, groups, columns),
+        **quantized_bias(node, context, numbers, groups, kernel),
         "x": x, "residual": "", "y": node.outputs[0], "tile_scratch": 0,
         "fill": fill_quad(numbers),
     }  # fmt: skip
@@ -215,7 +229,7 @@ def emit_quantized_conv(
         values["w"] = context.packed(
             node.inputs[3],
             f"{numbers.part}folded_quads{columns}x{quads.channels}",
-            lambda _: pack_folded(as_units(numbers.weight, kernel), columns),
+            lambda _: in_halves(pack_folded(as_units(numbers.weight, kernel), columns), kernel),
         )
         scratch = 4 * cut.scratch_floats
     else:
@@ -224,18 +238,26 @@ def emit_quantized_conv(
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
             node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}",
-            lambda _: pack_weight(as_units(numbers.weight, kernel), groups, columns),
+            lambda _: in_halves(pack_weight(as_units(numbers.weight, kernel), groups, columns), kernel),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
 
 
-def _doubled(node: Node, context: LoweringContext, x: str, channels: int) -> str:
-    """Pixels with their channels twice, made by two steps: weights beyond 8 bits are sums of two that fit."""
+def _parts_of(weight: np.ndarray, context: LoweringContext) -> int:
+    """Of how many weights that the kernels can take each weight must be the sum; kernels of halves take no -128."""
+    least, most = int(weight.min(initial=0)), int(weight.max(initial=0))
+    lowest = -127 if context.kernels.family("qu8_conv")[0].traits.get("halves") else -128
+    return 1 if lowest <= least and most <= LARGEST_WEIGHT else math.ceil(max(-least, most) / LARGEST_WEIGHT)
+
+
+def _repeated(node: Node, context: LoweringContext, x: str, channels: int, times: int) -> str:
+    """Pixels with their channels several times, made by as many steps."""
     pixels = math.prod(context.shape(x)) // channels
-    y = context.temporary(f"{node.name}.doubled", (pixels, 2 * channels), context.dtype(x))
-    for start in (0, channels):
-        emit_copy(node, context, x, y, [pixels, channels], [channels, 1], [2 * channels, 1], y_start=start)
+    y = context.temporary(f"{node.name}.repeated", (pixels, times * channels), context.dtype(x))
+    for index in range(times):
+        strides = [times * channels, 1]
+        emit_copy(node, context, x, y, [pixels, channels], [channels, 1], strides, y_start=index * channels)
     return y
 
 
@@ -288,11 +310,15 @@ def fill_quad(numbers: Quantization) -> int:
 
 
 def quantized_bias(
-    node: Node, context: LoweringContext, numbers: Quantization, groups: int, columns: int
+    node: Node, context: LoweringContext, numbers: Quantization, groups: int, kernel: KernelRow
 ) -> dict[str, int | float | str]:
-    """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers."""
+    """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers.
+
+    The kernel itself takes its ``x_offset`` off x.
+    """
+    columns, zero_point = kernel.traits["columns"], numbers.x_zero_point - kernel.traits.get("x_offset", 0)
     sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
-    bias = (numbers.bias - numbers.x_zero_point * sums).astype(np.int32)
+    bias = (numbers.bias - zero_point * sums).astype(np.int32)
     return {
         "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
         "multipliers": context.new_constant(
