@@ -11,6 +11,7 @@ from edgeinfer.errors import KernelError
 
 _AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"}
+_ARMV82 = {"fp", "asimd", "asimddp", "asimdhp", "asimdrdm", "atomics", "fphp"}
 # Flags of /proc/cpuinfo that a level needs, best level first, by architecture.
 _NEEDED = {
     "x86_64": {
@@ -21,7 +22,13 @@ _NEEDED = {
         "avx2": _AVX2,
         "v128": {"sse4_1", "sse4_2", "ssse3", "popcnt"},
     },
-    "aarch64": {"neon": {"fp", "asimd"}},
+    "aarch64": {
+        "i8mm": {*_ARMV82, "i8mm"},
+        "dotprod": _ARMV82,
+        "neon": {"fp", "asimd"},
+    },
+    "armv7l": {"neon32": {"neon", "vfpv3"}},
+    "riscv64": {"rvv": {"i", "m", "a", "f", "d", "c", "v"}},
 }
 
 
@@ -36,6 +43,10 @@ def cpu_flags() -> frozenset[str]:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
+        if name.strip() == "isa":
+            # RISC-V: rv64imafdcv_zicsr: letters, then names.
+            letters, *names = value.strip().split("_")
+            return frozenset({*letters.removeprefix("rv64"), *names})
     return frozenset()
 
 
@@ -60,6 +71,6 @@ def cpu_level() -> str:
     if not levels:
         raise KernelError(
             f"this CPU ({platform.machine()}) has none of the feature sets that kernels exist for: "
-            "at least SSE4.2 on x86-64, NEON on aarch64"
+            "at least SSE4.2 on x86-64, NEON on Arm, V on riscv64"
         )
     return levels[0]
