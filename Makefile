@@ -8,12 +8,13 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test lint format bench bench-int8 bench-memory soak report wheels clean
+.PHONY: help demo test test-arm lint format bench bench-int8 bench-memory soak report wheels clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    restyle a short clip into $(DEMO)/ (a video and a contact sheet of styles)'
 	@echo 'make test    run the tests'
+	@echo 'make test-arm  run kernels and models on arm64 processors under qemu (Debian, as root)'
 	@echo 'make lint    check format, style, types and the layers of imports'
 	@echo 'make format  format the code'
 	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
@@ -32,6 +33,9 @@ demo: $(VENV)/.stamp-demo
 
 test: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest
+
+test-arm: $(VENV)/.stamp-test
+	$(BIN)/python tests/arm/arm64.py
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff format --check .
