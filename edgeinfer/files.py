@@ -1,4 +1,7 @@
-"""Output files are written beside their place and renamed: no failure leaves half a file or loses an old one."""
+"""Files and folders: output files are written beside their place and renamed; where the user's cache is.
+
+No failure leaves half a file or loses an old one.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def cache_root() -> Path:
+    """The user's cache folder: ``EDGEINFER_CACHE``, else ``XDG_CACHE_HOME``/edgeinfer, else ~/.cache/edgeinfer."""
+    if os.environ.get("EDGEINFER_CACHE"):
+        return Path(os.environ["EDGEINFER_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "edgeinfer"

@@ -19,7 +19,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 
 # Each verb is a module of this package with ``add_parser(subparsers)`` and ``run(arguments) -> int``.
-VERBS = ("convert", "quantize", "compare", "inspect", "run", "bench", "stylize", "targets", "pack", "export")
+VERBS = ("convert", "quantize", "compare", "inspect", "run", "bench", "tune", "stylize", "targets", "pack", "export")
 
 
 def build_parser() -> argparse.ArgumentParser:

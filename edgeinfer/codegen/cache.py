@@ -22,6 +22,7 @@ from pathlib import Path
 
 from edgeinfer.abi import ABI_VERSION
 from edgeinfer.errors import KernelError
+from edgeinfer.files import cache_root
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 from edgeinfer.sealed_file import is_sealed
 
@@ -69,14 +70,6 @@ def module_hash(module: str) -> str:
             files.add(path)
             waiting += _KERNEL_IMPORT.findall(path.read_text())
     return _hash(files)
-
-
-def cache_root() -> Path:
-    """The user's cache folder: ``EDGEINFER_CACHE``, else ``XDG_CACHE_HOME``/edgeinfer, else ~/.cache/edgeinfer."""
-    if os.environ.get("EDGEINFER_CACHE"):
-        return Path(os.environ["EDGEINFER_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "edgeinfer"
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -79,6 +79,7 @@ class Plan:
         scratch_bytes: memory of each worker, behind the tensors.
         weights: the constants, shared by all plans of a model.
         graph_nodes: number of nodes of the static graph that was planned.
+        candidates: names of the kernels that nodes could take, the one estimated to be quickest first.
     """
 
     level: str
@@ -93,6 +94,7 @@ class Plan:
     scratch_bytes: int
     weights: WeightBlock
     graph_nodes: int
+    candidates: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def arena_bytes(self) -> int:

@@ -31,6 +31,7 @@ def make_plan(
     threads: int = 1,
     weights: WeightBlock | None = None,
     precision: str = "float32",
+    choices: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan a prepared graph for concrete input shapes.
 
@@ -41,6 +42,7 @@ def make_plan(
         threads: number of workers.
         weights: the block that plans of this graph share; by default a new one.
         precision: number format of products, ``float32`` or ``bfloat16``.
+        choices: names of kernels to take for nodes instead of those that are estimated to be quickest.
 
     Raises:
         InputError: if the shapes do not fit the graph's inputs.
@@ -49,14 +51,18 @@ def make_plan(
     """
     check_input_shapes(graph, input_shapes)
     types = {name: TensorType(graph.types[name].dtype, tuple(shape)) for name, shape in input_shapes.items()}
-    return plan_static(specialize(graph, types), kernels, threads, weights or WeightBlock(graph.constants), precision)
+    weights = weights or WeightBlock(graph.constants)
+    return plan_static(specialize(graph, types), kernels, threads, weights, precision, choices)
 
 
 def plan_static(
-    static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock, precision: str = "float32"
-) -> Plan:
+    static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock, precision: str = "float32",
+    choices: Mapping[str, str] | None = None,
+) -> Plan:  # fmt: skip
     """Plan a static graph; see ``make_plan``."""
-    context = LoweringContext(kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision)
+    context = LoweringContext(
+        kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision, choices
+    )
     for node in static.nodes:
         _lower(node, static, context)
     bindings = _bind_outputs(static, context)
@@ -163,6 +169,7 @@ class _Layout:
             align(scratch),
             self.weights,
             len(static.nodes),
+            context.candidates,
         )
 
     def _place_bindings(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -22,6 +23,7 @@ from edgeinfer.runtime.dynamic import DynamicRunner
 from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
 from edgeinfer.runtime.threads import resolve_threads
+from edgeinfer.runtime.tuning import model_fingerprint, read_choices, tuning_file, tuning_folder
 from edgeinfer.runtime.workers import WorkerTeam
 
 # Plans are kept for this many sets of input shapes.
@@ -51,6 +53,8 @@ class Session:
         kernels: where compiled kernels come from; by default those for this machine.
         precision: ``"float32"``; or ``"bfloat16"``, with which convolutions round pictures and weights to bfloat16
             (8 bits of mantissa) and add up in float32, on CPUs that have instructions for it.
+        choices: kernels to take for nodes, by name; None takes what ``edgeinfer tune`` found on this machine, if it was
+            ever asked.
 
     Raises:
         KernelError: if there are no kernels for this machine, or none of that precision.
@@ -62,8 +66,11 @@ class Session:
         threads: int | str = "auto",
         kernels: Kernels | None = None,
         precision: str = "float32",
+        choices: Mapping[str, str] | None = None,
     ) -> None:
         self.name = graph.name
+        self._choices = choices
+        self._fingerprint = ""
         self.threads = resolve_threads(threads)
         self._kernels = kernels or host_kernels()
         self._precision = check_precision(precision, self._kernels.kernel_set)
@@ -153,7 +160,18 @@ class Session:
             return self._plan(shapes)
 
     def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-        return make_plan(self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision)
+        choices = self._choices
+        if choices is None:
+            choices = read_choices(self.tuning_file(shapes)) if tuning_folder().is_dir() else {}
+        return make_plan(
+            self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision, choices
+        )
+
+    def tuning_file(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+        """Where ``edgeinfer tune`` keeps what it found for these input shapes, whether it is there or not."""
+        self._fingerprint = self._fingerprint or model_fingerprint(self._graph)
+        level = self._kernels.kernel_set.level
+        return tuning_file(self._fingerprint, shapes, level, self.threads, self._precision)
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
         """Run once and measure every step by itself."""

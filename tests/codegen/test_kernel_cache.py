@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.codegen import cache
-from edgeinfer.codegen.cache import KernelLibrary, cache_root, kernel_folder
+from edgeinfer.codegen.cache import KernelLibrary, kernel_folder
 from edgeinfer.errors import KernelError
+from edgeinfer.files import cache_root
 from edgeinfer.runtime.cpu import cpu_level
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,6 +29,8 @@ class LoweringContext:
         aliases: tensors that share the memory of another, whole: alias name to owner name.
         precision: number format of products, ``float32`` or ``bfloat16``.
         packed_names: names of constants made by ``packed``, by (source, packing).
+        choices: names of kernels to take instead of those that are estimated to be quickest, by node.
+        candidates: names of the kernels that each node could take, the one that is estimated to be quickest first.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class LoweringContext:
         constants: dict[str, np.ndarray],
         packed: Mapping[tuple[str, str], np.ndarray] | None = None,
         precision: str = "float32",
+        choices: Mapping[str, str] | None = None,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
@@ -48,6 +51,8 @@ class LoweringContext:
         self.aliases: dict[str, str] = {}
         self.packed_names: dict[tuple[str, str], str] = {}
         self.precision = precision
+        self.choices = choices or {}
+        self.candidates: dict[str, list[str]] = {}
         self._earlier = packed or {}
 
     def shape(self, name: str) -> tuple[int, ...]:

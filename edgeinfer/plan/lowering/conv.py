@@ -163,10 +163,10 @@ def emit_conv(
         kernel = context.kernels.only(depthwise_family(geometry))
         emit_depthwise(node, context, geometry, tensors, y_strides, kernel)
         return
-    cycles, emit, kernel = choose_algorithm(geometry, context)
+    cycles, emit, kernel = choose_algorithm(node, geometry, context)
     if upsample_applies(geometry):
         convs = phase_convs(geometry, y_strides)
-        if sum(choose_algorithm(conv.geometry, context)[0] for conv in convs) < cycles:
+        if sum(choose_algorithm(node, conv.geometry, context)[0] for conv in convs) < cycles:
             x, weight, bias, residual, y = tensors
             for conv in convs:
                 merged = context.packed(weight, conv.name, conv.merge)
@@ -175,12 +175,15 @@ def emit_conv(
     emit(node, context, geometry, tensors, y_strides, kernel)
 
 
-def choose_algorithm(geometry: ConvGeometry, context: LoweringContext) -> tuple[float, Emit, KernelRow]:
-    """The algorithm that is estimated to be quickest: its cycles, the function that emits it, its kernel."""
+def choose_algorithm(node: Node, geometry: ConvGeometry, context: LoweringContext) -> tuple[float, Emit, KernelRow]:
+    """The algorithm chosen for the node, else the one estimated to be quickest: cycles, what emits it, kernel."""
     choices = _choices(geometry, context, "f32")
     if context.precision == "bfloat16" and geometry.groups == 1 and geometry.channels % 2 == 0:
         choices += _choices(geometry, context, "bf16")
-    return min(choices, key=lambda choice: choice[0])
+    choices.sort(key=lambda choice: choice[0])
+    context.candidates.setdefault(node.name, [kernel.name for _, _, kernel in choices])
+    chosen = context.choices.get(node.name)
+    return next((choice for choice in choices if choice[2].name == chosen), choices[0])
 
 
 def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) -> list[tuple[float, Emit, KernelRow]]:
@@ -189,7 +192,11 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     group_channels = geometry.out_channels // geometry.groups
     direct = choose_tile(kernels.family(f"{products}_conv"), geometry.out_width, group_channels, lanes)
     units = units_of(geometry, direct)
-    choices: list[tuple[float, Emit, KernelRow]] = [(direct_cycles(units, direct, lanes), emit_direct_conv, direct)]
+    cycles = direct_cycles(units, direct, lanes)
+    choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]
+    # Other tiles are never estimated to be quicker than the best.
+    others = [row for row in kernels.family(f"{products}_conv") if row is not direct]
+    choices += [(max(direct_cycles(units, row, lanes), cycles + 1), emit_direct_conv, row) for row in others]
     if winograd_applies(geometry):
         tiles = [*kernels.family(f"{products}_winograd4x4"), *kernels.family(f"{products}_winograd2x2")]
         choices += [(winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel) for kernel in tiles]
