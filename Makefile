@@ -8,7 +8,7 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test test-arm lint format bench bench-int8 bench-memory soak report wheels clean
+.PHONY: help demo test test-arm lint format bench bench-int8 bench-memory bench-arm soak report wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
 	@echo 'make bench-int8  measure models on 8-bit integers against ONNX Runtime and OpenVINO'
 	@echo 'make bench-memory  measure memory and start of all models against ONNX Runtime'
+	@echo 'make bench-arm  inner loops of the Arm kernels against what each core can issue (llvm-mca)'
 	@echo 'make soak    10,000 runs of one session and of two at once; fails if memory grows'
 	@echo 'make report  measure the same and write docs/performance.md'
 	@echo 'make wheels  build wheels that carry compiled kernels'
@@ -52,6 +53,9 @@ bench: $(VENV)/.stamp-bench
 
 bench-int8: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.quantized
+
+bench-arm: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.arm
 
 bench-memory: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.memory
