@@ -90,7 +90,7 @@ class Executor:
                 self._run_native(*stretch)
 
     def profile(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[StepTime]:
-        """Run once with a clock around every step; what calling the workers takes by itself is taken off."""
+        """Run once with a clock around every step; with one worker, what the call takes is taken off."""
         self._bind(inputs, outputs)
         times, native = [], 0
         overhead = self._call_seconds()
@@ -109,9 +109,13 @@ class Executor:
         return times
 
     def _call_seconds(self) -> float:
-        """Seconds of a call that runs no step, the least of several."""
+        """Seconds of a call that runs no step, the least of several; 0 with several workers.
+
+        A call without steps has no barrier: workers would still be waking up for it when the next one begins.
+        """
         times = []
-        for _ in range(_EMPTY_CALLS if self._team is not None else 0):
+        alone = self._team is not None and self.plan.threads == 1
+        for _ in range(_EMPTY_CALLS if alone else 0):
             start = time.perf_counter()
             self._run_native(0, 0)
             times.append(time.perf_counter() - start)

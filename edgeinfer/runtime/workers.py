@@ -77,7 +77,7 @@ class WorkerTeam:
         Args:
             steps: address of the table of STEP records.
             first: first step.
-            last: one beyond the last step.
+            last: one beyond the last step; with several workers at least ``first + 1``.
             bases: address of the table of bases.
             scratch: address of the workers' scratch memory.
             scratch_bytes: bytes of scratch memory of one worker.

@@ -229,6 +229,16 @@ def test_session_works_after_fork(graph):
         np.testing.assert_array_equal(session(x), want)
 
 
+def test_profiles_and_runs_follow_each_other(graph):
+    x = picture(1, 4, 32, 32)
+    want = expected(graph, x)
+    for _ in range(30):
+        with Session(graph, threads=2) as session:
+            for _ in range(10):
+                assert len(session.profile({"x": x})) == 3
+                np.testing.assert_allclose(session(x), want, atol=1e-5)
+
+
 def test_profile_names_every_step(graph):
     with Session(graph, threads=1) as session:
         times = session.profile({"x": picture(1, 4, 32, 32)})
