@@ -207,6 +207,9 @@ def emit_quantized_conv(
             dataclasses.replace(geometry, channels=channels),
             dataclasses.replace(numbers, weight=np.concatenate(parts, axis=1).astype(np.int8)),
         )
+    else:
+        # A part of the weights may fit where all together do not.
+        numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
     x = as_quads(node, context, x, channels * groups, numbers.signed)
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
