@@ -19,9 +19,7 @@ from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd import WinogradProducts, winograd_conv
-from edgeinfer.kernels.winograd_transforms import one_dimensional_transforms
 from edgeinfer.simd.bfloat16 import pair_products, store_pairs
-from edgeinfer.simd.pointers import advance
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"bf16": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)]}
@@ -117,14 +115,4 @@ def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., 
 
 
 def _bfloat16_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
-    transform_input, _ = one_dimensional_transforms(simd, output)
-    lanes, load, store, size = simd.lanes, simd.load, store_pairs(simd), output + 2
-
-    @njit(forceinline=True, error_model="numpy")
-    def to_units(v: Any, place: Any, pitch: Any, buffer: Any, at: Any) -> None:
-        floats = advance(buffer, size * size * lanes)
-        transform_input(floats, 0, lanes, buffer, at, lanes)
-        for k in range(size):
-            store(v, place + k * pitch, load(floats, k * lanes))
-
-    return WinogradProducts(output, 2, _inner_pairs(simd, tile_rows, vectors), to_units)
+    return WinogradProducts(output, 2, _inner_pairs(simd, tile_rows, vectors), store_pairs(simd))

@@ -28,7 +28,7 @@ from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import clamp
 
-TILES = {"avx512": [(8, 2)], "avx2": [(4, 3)], "v128": [(4, 3)], "neon": [(8, 2)]}
+TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
+from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
+TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,26 @@ class WinogradProducts:
         output: pixels of an output tile along one axis.
         width: channels that one unit of V and U, four bytes, holds.
         inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
-        to_units: ``to_units(v, place, pitch, buffer, at)``: the transform along the second axis of the vectors from
-            ``buffer[at]`` on, written to ``v[place]``, ``v[place + pitch]``, …
+        store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
     """
 
     output: int
     width: int
     inner: Callable[..., Any]
-    to_units: Callable[..., None]
+    store_units: Callable[..., None]
 
 
 def float_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
     """Products of float32."""
-    transform_input, _ = one_dimensional_transforms(simd, output)
-    lanes = simd.lanes
-
-    @njit(forceinline=True, error_model="numpy")
-    def to_units(v: Any, place: Any, pitch: Any, buffer: Any, at: Any) -> None:
-        transform_input(v, place, pitch, buffer, at, lanes)
-
-    return WinogradProducts(output, 1, inner_products(TileOps(simd, tile_rows, vectors)), to_units)
+    return WinogradProducts(output, 1, inner_products(TileOps(simd, tile_rows, vectors)), simd.store)
 
 
 def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
     """The body of a 3x3 convolution kernel with stride 1 and dilation 1, one group."""
     ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
     zeros, inner, store_tile, columns = ops.zeros, products.inner, ops.store, ops.columns
-    transform_input, _ = one_dimensional_transforms(simd, output)
-    to_units = products.to_units
+    transform_down = input_transform(simd, output, simd.store)
+    transform_across = input_transform(simd, output, products.store_units)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
     size = output + 2
     frequencies = size * size
@@ -82,10 +74,10 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
                 tile = row * column_tiles + column
                 for c in range(0, channels, lanes):
                     for j in range(size):
-                        transform_input(buffer, j * lanes, size * lanes, patch, start + j * channels + c, row_pitch)
+                        transform_down(buffer, j * lanes, size * lanes, patch, start + j * channels + c, row_pitch)
                     for i in range(size):
                         place = i * size * frequency_pitch + tile * v_pitch + c // width
-                        to_units(v, place, frequency_pitch, buffer, i * size * lanes)
+                        transform_across(v, place, frequency_pitch, buffer, i * size * lanes, lanes)
 
     @njit(error_model="numpy")
     def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any) -> None:
@@ -118,7 +110,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             patch_rows, patch_columns = row_tiles * output + 2, column_tiles * output + 2
 
             buffer = scratch_f32(worker)
-            m = advance(buffer, 2 * frequencies * lanes)
+            m = advance(buffer, frequencies * lanes)
             v = advance(m, frequencies * (tiles * columns + lanes))
             patch = advance(v, frequencies * (tiles * v_pitch + lanes))
             image_start = image * p.height * p.width * p.x_channels

@@ -23,7 +23,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd_transforms import inverse_transform, one_dimensional_transforms
+from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
@@ -40,7 +40,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
     ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
-    transform_input, _ = one_dimensional_transforms(simd, OUTPUT)
+    transform_input = input_transform(simd, OUTPUT, simd.store)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT)
 
     @njit(error_model="numpy")
@@ -104,7 +104,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             v_pitch = row_tiles * parts_down * row_floats + lanes
 
             buffer = scratch_f32(worker)
-            m = advance(buffer, max(2 * FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes))
+            m = advance(buffer, max(FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes))
             v = advance(m, FREQUENCIES * (tiles * columns + lanes))
             patch = advance(v, FREQUENCIES * v_pitch + lanes)
             image_start = image * p.height * p.width * p.x_channels

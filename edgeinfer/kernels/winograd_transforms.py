@@ -15,24 +15,20 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd
-from edgeinfer.simd.pointers import advance, buffer_f32
+from edgeinfer.simd.pointers import buffer_f32
 from edgeinfer.simd.vectors import clamp
 
 
 @functools.cache
-def one_dimensional_transforms(simd: Simd, output: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``B^T d`` and ``A^T m`` for tiles of ``output`` pixels: both ``(y, index, stride, x, index, stride)``.
+def input_transform(simd: Simd, output: int, store: Callable[..., None]) -> Callable[..., None]:
+    """``B^T d`` for tiles of ``output`` pixels: ``transform(y, index, stride, x, index, stride)``.
 
-    They read and write vectors that lie ``stride`` floats apart.
+    It reads vectors that lie ``stride`` floats apart, and writes results by ``store(y, index, vector)``.
     """
-    return {4: _transforms_4, 2: _transforms_2}[output](simd)
-
-
-def _transforms_2(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    load, store = simd.load, simd.store
+    load, splat = simd.load, simd.splat
 
     @njit(forceinline=True, error_model="numpy")
-    def transform_input(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
+    def transform_2(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
         d0, d1 = load(x, x_index), load(x, x_index + x_stride)
         d2, d3 = load(x, x_index + 2 * x_stride), load(x, x_index + 3 * x_stride)
         store(y, y_index, d0 - d2)
@@ -41,20 +37,7 @@ def _transforms_2(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
         store(y, y_index + 3 * y_stride, d1 - d3)
 
     @njit(forceinline=True, error_model="numpy")
-    def transform_output(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
-        m0, m1 = load(x, x_index), load(x, x_index + x_stride)
-        m2, m3 = load(x, x_index + 2 * x_stride), load(x, x_index + 3 * x_stride)
-        store(y, y_index, m0 + m1 + m2)
-        store(y, y_index + y_stride, m1 - m2 - m3)
-
-    return transform_input, transform_output
-
-
-def _transforms_4(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    load, store, splat = simd.load, simd.store, simd.splat
-
-    @njit(forceinline=True, error_model="numpy")
-    def transform_input(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
+    def transform_4(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
         d0 = load(x, x_index)
         d1 = load(x, x_index + x_stride)
         d2 = load(x, x_index + 2 * x_stride)
@@ -71,58 +54,127 @@ def _transforms_4(simd: Simd) -> tuple[Callable[..., Any], Callable[..., Any]]:
         store(y, y_index + 4 * y_stride, inner - outer)
         store(y, y_index + 5 * y_stride, four * d1 - five * d3 + d5)
 
+    return {2: transform_2, 4: transform_4}[output]
+
+
+@functools.cache
+def output_transform(simd: Simd, output: int) -> Callable[..., Any]:
+    """``A^T m`` for tiles of ``output`` pixels: ``transform(x, index, stride)`` gives a tuple of vectors."""
+    load, splat = simd.load, simd.splat
+
     @njit(forceinline=True, error_model="numpy")
-    def transform_output(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
-        m0 = load(x, x_index)
-        m1 = load(x, x_index + x_stride)
-        m2 = load(x, x_index + 2 * x_stride)
-        m3 = load(x, x_index + 3 * x_stride)
-        m4 = load(x, x_index + 4 * x_stride)
-        m5 = load(x, x_index + 5 * x_stride)
+    def transform_2(x: Any, index: Any, stride: Any) -> Any:
+        m0, m1 = load(x, index), load(x, index + stride)
+        m2, m3 = load(x, index + 2 * stride), load(x, index + 3 * stride)
+        return m0 + m1 + m2, m1 - m2 - m3
+
+    @njit(forceinline=True, error_model="numpy")
+    def transform_4(x: Any, index: Any, stride: Any) -> Any:
+        m0 = load(x, index)
+        m1 = load(x, index + stride)
+        m2 = load(x, index + 2 * stride)
+        m3 = load(x, index + 3 * stride)
+        m4 = load(x, index + 4 * stride)
+        m5 = load(x, index + 5 * stride)
         two, four, eight = splat(np.float32(2)), splat(np.float32(4)), splat(np.float32(8))
         sum_1, difference_1, sum_2, difference_2 = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-        store(y, y_index, m0 + sum_1 + sum_2)
-        store(y, y_index + y_stride, difference_1 + two * difference_2)
-        store(y, y_index + 2 * y_stride, sum_1 + four * sum_2)
-        store(y, y_index + 3 * y_stride, difference_1 + eight * difference_2 + m5)
+        return (
+            m0 + sum_1 + sum_2,
+            difference_1 + two * difference_2,
+            sum_1 + four * sum_2,
+            difference_1 + eight * difference_2 + m5,
+        )
 
-    return transform_input, transform_output
+    return {2: transform_2, 4: transform_4}[output]
+
+
+def _store_each(output: int, store: Callable[..., None]) -> Callable[..., None]:
+    """``store_each(values, y, index, stride)``: a tuple of ``output`` vectors."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_2(values: Any, y: Any, index: Any, stride: Any) -> None:
+        store(y, index, values[0])
+        store(y, index + stride, values[1])
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_4(values: Any, y: Any, index: Any, stride: Any) -> None:
+        store(y, index, values[0])
+        store(y, index + stride, values[1])
+        store(y, index + 2 * stride, values[2])
+        store(y, index + 3 * stride, values[3])
+
+    return {2: store_2, 4: store_4}[output]
+
+
+def finish_column(simd: Simd, output: int) -> Callable[..., None]:
+    """``finish(values, y, place, p, bias, residual, has_residual, rows, count)``: writes one column of a tile.
+
+    ``values`` is a tuple of the column's vectors; the first ``rows`` of them and ``count`` lanes are written.
+    """
+    lanes, load_first, store, store_first, splat = simd.lanes, simd.load_first, simd.store, simd.store_first, simd.splat
+    apply = activate(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_whole(value: Any, y: Any, at: Any, p: Any, bias: Any) -> None:
+        store(y, at, clamp(value + bias, splat(np.float32(p.low)), splat(np.float32(p.high))))
+
+    @njit(error_model="numpy")
+    def finish_any(
+        value: Any, y: Any, at: Any, p: Any, bias: Any, residual: Any, has_residual: Any, count: Any
+    ) -> None:
+        value = value + bias
+        if has_residual:
+            value = value + load_first(residual, at, count)
+        value = clamp(value, splat(np.float32(p.low)), splat(np.float32(p.high)))
+        if p.activation != 0:
+            value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+        store_first(y, at, value, count)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_2(
+        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any
+    ) -> None:
+        if rows == 2 and count == lanes and p.activation == 0 and not has_residual:
+            finish_whole(values[0], y, place, p, bias)
+            finish_whole(values[1], y, place + p.y_row, p, bias)
+        else:
+            finish_any(values[0], y, place, p, bias, residual, has_residual, count)
+            if rows > 1:
+                finish_any(values[1], y, place + p.y_row, p, bias, residual, has_residual, count)
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_4(
+        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any
+    ) -> None:
+        if rows == 4 and count == lanes and p.activation == 0 and not has_residual:
+            finish_whole(values[0], y, place, p, bias)
+            finish_whole(values[1], y, place + p.y_row, p, bias)
+            finish_whole(values[2], y, place + 2 * p.y_row, p, bias)
+            finish_whole(values[3], y, place + 3 * p.y_row, p, bias)
+        else:
+            finish_any(values[0], y, place, p, bias, residual, has_residual, count)
+            if rows > 1:
+                finish_any(values[1], y, place + p.y_row, p, bias, residual, has_residual, count)
+            if rows > 2:
+                finish_any(values[2], y, place + 2 * p.y_row, p, bias, residual, has_residual, count)
+            if rows > 3:
+                finish_any(values[3], y, place + 3 * p.y_row, p, bias, residual, has_residual, count)
+
+    return {2: finish_2, 4: finish_4}[output]
 
 
 def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., None]:
     """``run(...)``: from products to pixels: transform back, bias, residual, activation.
 
     Arguments: params, worker, ``m`` as [frequency][tile][columns] with a vector of space between frequencies,
-    ``buffer`` (space for two squares of frequencies), the block of output channels, tiles of the task down and
+    ``buffer`` (space for a vector of every frequency), the block of output channels, tiles of the task down and
     across, tiles of a row of tiles in ``m``, tiles in ``m``, the task's first output pixel, and its image.
     """
-    lanes, load, store, columns = simd.lanes, simd.load, simd.store, vectors * simd.lanes
-    load_first, store_first, splat = simd.load_first, simd.store_first, simd.splat
-    _, transform_output = one_dimensional_transforms(simd, output)
+    lanes, load, columns = simd.lanes, simd.load, vectors * simd.lanes
+    transform, store_each, finish = (
+        output_transform(simd, output), _store_each(output, simd.store), finish_column(simd, output)
+    )  # fmt: skip
     size = output + 2
-    square = size * size * lanes
-    apply = activate(simd)
-
-    @njit(forceinline=True, error_model="numpy")
-    def finish_tile(
-        y: Any, place: Any, residual: Any, has_residual: Any, bias: Any, square: Any, p: Any, rows: Any, across: Any,
-        count: Any,
-    ) -> None:  # fmt: skip
-        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
-        first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-        for i in range(rows):
-            for j in range(across):
-                at = place + i * p.y_row + j * p.y_pixel
-                value = load(square, (i * output + j) * lanes) + bias
-                if has_residual:
-                    value = value + load_first(residual, at, count)
-                value = clamp(value, low, high)
-                if p.activation != 0:
-                    value = apply(value, p.activation, first, second)
-                if count >= lanes:
-                    store(y, at, value)
-                else:
-                    store_first(y, at, value, count)
 
     @njit(forceinline=True, error_model="numpy")
     def run(
@@ -132,26 +184,26 @@ def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., No
         bias, y = buffer_f32(worker, p.bias), buffer_f32(worker, p.y)
         has_residual = p.residual >= 0
         residual = buffer_f32(worker, p.residual) if has_residual else y
-        result, m_pitch = advance(buffer, square), tiles * columns + lanes
-        y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
-        for part in range(0, columns, lanes):
-            channel = block * columns + part
-            count = min(lanes, p.out_channels - channel)
-            if count <= 0:
-                break
-            bias_vector = load(bias, channel)
-            for tile in range(row_tiles * column_tiles):
-                tile_row, tile_column = tile // column_tiles, tile % column_tiles
-                row, column = tile_row * output, tile_column * output
-                for i in range(size):
-                    at = i * size * m_pitch + (tile_row * row_pitch + tile_column) * columns + part
-                    transform_output(buffer, i * output * lanes, lanes, m, at, m_pitch)
-                for j in range(output):
-                    transform_output(result, j * lanes, output * lanes, buffer, j * lanes, output * lanes)
-                finish_tile(
-                    y, y_start + row * p.y_row + column * p.y_pixel + channel, residual, has_residual,
-                    bias_vector, result, p, min(output, p.out_height - out_row - row),
-                    min(output, p.out_width - out_column - column), count,
-                )  # fmt: skip
+        m_pitch = tiles * columns + lanes
+        y_row, y_pixel = p.y_row, p.y_pixel
+        y_start = p.y_start + image * p.y_image + out_row * y_row + out_column * y_pixel
+        for tile_row in range(row_tiles):
+            rows = min(output, p.out_height - out_row - tile_row * output)
+            for tile_column in range(column_tiles):
+                across = min(output, p.out_width - out_column - tile_column * output)
+                for part in range(0, columns, lanes):
+                    channel = block * columns + part
+                    count = min(lanes, p.out_channels - channel)
+                    if count <= 0:
+                        break
+                    bias_vector = load(bias, channel)
+                    at = (tile_row * row_pitch + tile_column) * columns + part
+                    for i in range(size):
+                        values = transform(m, at + i * size * m_pitch, m_pitch)
+                        store_each(values, buffer, i * output * lanes, lanes)
+                    place = y_start + tile_row * output * y_row + tile_column * output * y_pixel + channel
+                    for j in range(across):
+                        values = transform(buffer, j * lanes, output * lanes)
+                        finish(values, y, place + j * y_pixel, p, bias_vector, residual, has_residual, rows, count)
 
     return run

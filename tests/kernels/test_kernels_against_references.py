@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +40,11 @@ class Case:
         return f"{self.op}({';'.join(shapes)}){attributes}"
 
 
-def check(case: Case, level: str, threads: int, positive: bool = False) -> None:
-    """Run the case natively and by its reference; no step may fall back to the host."""
+def check(case: Case, level: str, threads: int, positive: bool = False, every_candidate: bool = False) -> set[str]:
+    """Run the case natively and by its reference; no step may fall back to the host.
+
+    With ``every_candidate`` it runs by each kernel that the planner could take; returns the names of kernels that ran.
+    """
     generator = np.random.default_rng(len(case.label))
     graph = Graph("case")
     names, feeds = [], {}
@@ -58,14 +62,27 @@ def check(case: Case, level: str, threads: int, positive: bool = False) -> None:
     graph.outputs = [f"y{index}" for index in range(case.outputs)]
     graph.nodes = [Node(case.op, names, list(graph.outputs), case.attributes, "node", case.domain)]
     expected = run_graph(graph, feeds)
-    with Session(graph, threads=threads, kernels=kernels_for(level)) as session:
-        plan = session.plan({name: array.shape for name, array in feeds.items()})
-        assert [step.reason for step in plan.host_steps()] == []
-        for _ in range(2):
-            results = session.run(feeds)
-    for name, wanted in expected.items():
-        scale = max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
-        np.testing.assert_allclose(results[name], wanted, rtol=1e-5, atol=case.tolerance * scale)
+    candidates: list[str] = []
+    kernels: set[str] = set()
+    for choice in _choices(every_candidate, candidates):
+        with Session(graph, threads=threads, kernels=kernels_for(level), choices=choice) as session:
+            plan = session.plan({name: array.shape for name, array in feeds.items()})
+            assert [step.reason for step in plan.host_steps()] == []
+            candidates += plan.candidates.get("node", [])
+            kernels.update(plan.kernel_names())
+            for _ in range(2):
+                results = session.run(feeds)
+        for name, wanted in expected.items():
+            scale = max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
+            np.testing.assert_allclose(results[name], wanted, rtol=1e-5, atol=case.tolerance * scale)
+    return kernels
+
+
+def _choices(every_candidate: bool, candidates: list[str]) -> Iterator[dict[str, str]]:
+    """The planner's own choice, then each of the candidates that the first run finds."""
+    yield {}
+    if every_candidate:
+        yield from ({"node": name} for name in candidates[1:].copy())
 
 
 def weights(*shape: int) -> np.ndarray:
@@ -107,6 +124,8 @@ CONV_CASES = [
     conv(3, 1, 1, 65, 33, 1, activation="Clip", activation_parameters=[-0.5, 0.5]),
     conv(1, 20, 21, 32, 3, 9, pads=[4] * 4, pad_mode="reflect", activation="Tanh"),
     conv(2, 9, 8, 8, 1, 3, pads=[1] * 4, residual=True),
+    conv(1, 22, 150, 7, 4, 5, pads=[2, 3, 0, 1], residual=True, activation="Relu"),
+    conv(2, 5, 3, 9, 2, 4, pads=[1, 2, 2, 1], pad_mode="edge", upsample=[2, 2]),
     conv(1, 21, 37, 3, 32, 9, pads=[4] * 4, pad_mode="reflect"),
     conv(2, 18, 50, 1, 37, 7, pads=[3] * 4, activation="Gelu"),
     conv(1, 45, 35, 3, 64, 5, pads=[2] * 4, residual=True, activation="Relu"),
@@ -307,3 +326,21 @@ def test_kernel_equals_reference(case: Case, level: str):
 @pytest.mark.parametrize("name", ["Log", "Sqrt", "Reciprocal"])
 def test_functions_of_positive_numbers_equal_reference(name: str, level: str):
     check(Case(name, [(1000,)]), level, 1, positive=True)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("case", [case for case in CONV_CASES if case.attributes["group"] == 1], ids=lambda c: c.label)
+def test_every_algorithm_for_a_convolution_equals_reference(case: Case, level: str):
+    assert len(check(case, level, 2, every_candidate=True)) > 1
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_algorithms_are_candidates(level: str):
+    few_outputs = check(conv(1, 20, 21, 32, 3, 9, pads=[4] * 4), level, 1, every_candidate=True)
+    many_outputs = check(conv(1, 16, 16, 16, 32, 5, pads=[2] * 4), level, 1, every_candidate=True)
+    three = check(conv(1, 16, 16, 16, 32, 3, pads=[1] * 4), level, 1, every_candidate=True)
+    families = {name.split("__")[0] for name in (*few_outputs, *many_outputs, *three)}
+    assert families == {
+        "f32_conv", "f32_conv_few_outputs", "f32_winograd_few_outputs", "f32_winograd_parts", "f32_winograd4x4",
+        "f32_winograd2x2",
+    }  # fmt: skip

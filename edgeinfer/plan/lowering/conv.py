@@ -17,6 +17,11 @@ from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.units import as_units, units_of, width_of
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
+from edgeinfer.plan.lowering.winograd_few_outputs import (
+    emit_winograd_few_outputs,
+    winograd_few_outputs_applies,
+    winograd_few_outputs_cycles,
+)
 from edgeinfer.plan.lowering.winograd_parts import (
     emit_winograd_parts,
     winograd_parts_applies,
@@ -206,6 +211,9 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     if few_outputs_applies(geometry, lanes):
         kernel = kernels.only(f"{products}_conv_few_outputs")
         choices.append((few_outputs_cycles(units, kernel, lanes), emit_few_outputs, kernel))
+    if winograd_few_outputs_applies(geometry, lanes) and kernels.family(f"{products}_winograd_few_outputs"):
+        kernel = kernels.only(f"{products}_winograd_few_outputs")
+        choices.append((winograd_few_outputs_cycles(geometry, kernel, lanes), emit_winograd_few_outputs, kernel))
     return choices
 
 

@@ -34,10 +34,12 @@ MAX_TILES = 64
 MIN_CHANNELS = 8
 TASKS_PER_THREAD = 2
 
-# Cycles to transform one tile of one vector of channels there, or back, by pixels of the tile; measured on Zen 4.
+# Cycles to transform one tile of one vector of channels there, or back, by pixels of the tile; measured on Zen 3 and 4.
 TRANSFORM_CYCLES = {2: 70, 4: 180}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
-FILTER_BYTES_PER_CYCLE = 8
+FILTER_BYTES_PER_CYCLE = 6
+# Vector multiply-adds of a cycle, by lanes: costs are counted in the time of one.
+MULTIPLY_ADDS_PER_CYCLE = {16: 1, 8: 2, 4: 1}
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,17 @@ def _whole_vectors(channels: int, lanes: int) -> int:
 
 
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
-    """Estimated cycles of the whole convolution, all threads together."""
+    """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    width = width_of(kernel)
+    width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes]
     tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes) // width)
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     out_columns = math.ceil(geometry.out_channels / columns) * columns
     block_floats = frequencies_of(kernel) * geometry.channels / width * out_columns
     products = task_tiles * block_floats / lanes
-    filters = threads * block_floats * 4 / FILTER_BYTES_PER_CYCLE
+    filters = threads * block_floats * 4 / FILTER_BYTES_PER_CYCLE * rate
     vectors = math.ceil(geometry.channels / lanes) * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
-    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[kernel.traits["output"]]
+    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[kernel.traits["output"]] * rate
     return geometry.batch * tasks.pixel_tasks * (max(products, filters) + transforms)
 
 
@@ -172,7 +174,7 @@ def emit_winograd(
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     patch = (tasks.rows * output + 2) * (tasks.columns * output + 2) * geometry.channels
-    floats = frequencies * (4 * lanes + tiles * (columns + units)) + patch + lanes
+    floats = frequencies * (3 * lanes + tiles * (columns + units)) + patch + lanes
     context.step(
         kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),

@@ -10,7 +10,13 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.winograd import TRANSFORM_CYCLES, cut_tile_tasks, frequencies_of, pack_filters
+from edgeinfer.plan.lowering.winograd import (
+    MULTIPLY_ADDS_PER_CYCLE,
+    TRANSFORM_CYCLES,
+    cut_tile_tasks,
+    frequencies_of,
+    pack_filters,
+)
 
 PART = 3
 OUTPUT = 4
@@ -57,15 +63,16 @@ def _tile_floats(geometry: ConvGeometry) -> int:
 
 
 def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
-    """Estimated cycles of the whole convolution, all threads together."""
+    """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
+    rate = MULTIPLY_ADDS_PER_CYCLE[lanes]
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry))
     tiles = tasks.rows * math.ceil(tasks.columns / tile_rows) * tile_rows
     products = frequencies_of(kernel) * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
     row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
-    transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES
-    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[OUTPUT]
+    transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES * rate
+    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[OUTPUT] * rate
     return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
 
 
@@ -92,7 +99,7 @@ def emit_winograd_parts(
     }  # fmt: skip
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
     row_floats = (padded_columns * OUTPUT + across * PART - 1) * geometry.channels
-    buffer = max(2 * frequencies * lanes, INPUT * (row_floats + lanes) + lanes)
+    buffer = max(frequencies * lanes, INPUT * (row_floats + lanes) + lanes)
     products = tasks.rows * padded_columns * columns + lanes
     transformed = tasks.rows * down * row_floats + lanes
     # Vectors at the end of a row reach into what follows, at the end of the patch one row of transforms further.

@@ -1,0 +1,108 @@
+"""Convolutions with few output channels by minimal filtering down the columns: when it pays, packing, tasks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_few_outputs import few_outputs_applies, pack_folded
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.winograd import FILTER_TRANSFORMS, MULTIPLY_ADDS_PER_CYCLE
+from edgeinfer.plan.lowering.winograd_parts import ROW_TRANSFORM_CYCLES
+
+PART = 3
+OUTPUT = 4
+FREQUENCIES = OUTPUT + PART - 1
+
+# Transformed rows and their products of one group of output rows should leave room for filters in the cache.
+GROUP_BYTES = 256 * 1024
+PATCH_BYTES = 512 * 1024
+TASKS_PER_THREAD = 4
+# Cycles of one output pixel's sums over one tap in all frequencies, and of what follows them; measured on Zen 3.
+TAP_CYCLES = 5
+PIXEL_CYCLES = 60
+
+
+def winograd_few_outputs_applies(geometry: ConvGeometry, lanes: int) -> bool:
+    """Whether the convolution is of the kind that this kernel computes."""
+    return (
+        few_outputs_applies(geometry, lanes) and geometry.kernel[0] >= PART
+        and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
+    )  # fmt: skip
+
+
+def _part_count(geometry: ConvGeometry) -> int:
+    return math.ceil(geometry.kernel[0] / PART)
+
+
+def winograd_few_outputs_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> float:
+    """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
+    columns, outputs = kernel.traits["columns"], geometry.kernel[1] * geometry.out_channels
+    rate, parts = MULTIPLY_ADDS_PER_CYCLE[lanes], _part_count(geometry)
+    groups = geometry.batch * math.ceil(geometry.out_height / OUTPUT)
+    pixels = groups * (geometry.out_width + geometry.kernel[1] - 1)
+    products = FREQUENCIES * parts * geometry.channels * math.ceil(outputs / columns) * columns / lanes
+    transforms = parts * geometry.channels / lanes * ROW_TRANSFORM_CYCLES * rate
+    sums = (TAP_CYCLES * FREQUENCIES / OUTPUT * geometry.kernel[1] + PIXEL_CYCLES) * rate
+    return pixels * (products + transforms + sums)
+
+
+def pack_folded_filters(weight: np.ndarray, columns: int) -> np.ndarray:
+    """Pack [out, channels, kh, kw] as [block, frequency, part, channel, columns] with column ``kx * out + o``."""
+    out_channels, channels, kernel_height, kernel_width = weight.shape
+    parts = math.ceil(kernel_height / PART)
+    padded = np.zeros((out_channels, channels, parts * PART, kernel_width), np.float32)
+    padded[:, :, :kernel_height] = weight
+    folded = pack_folded(padded, columns)
+    by_part = folded.reshape(folded.shape[0], parts, PART, channels, columns)
+    transform = FILTER_TRANSFORMS[OUTPUT].astype(np.float32)
+    return np.ascontiguousarray(np.einsum("fk,bpkcn->bfpcn", transform, by_part))
+
+
+def emit_winograd_few_outputs(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    tensors: tuple[str, str, str, str, str],
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+) -> None:
+    """Append the convolution; arguments as for ``emit_direct_conv``."""
+    x, weight, bias, residual, y = tensors
+    lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
+    parts, taps, channels = _part_count(geometry), geometry.kernel[1], geometry.channels
+    blocks = math.ceil(taps * geometry.out_channels / columns)
+
+    def pixels_of(task_columns: int) -> int:
+        return math.ceil((task_columns + taps - 1) / tile_rows) * tile_rows
+
+    def group_floats(task_columns: int) -> int:
+        pixels = pixels_of(task_columns)
+        return FREQUENCIES * (pixels * (blocks * columns + parts * channels) + (1 + parts) * lanes)
+
+    task_columns = geometry.out_width
+    while task_columns > 4 * tile_rows and 4 * group_floats(task_columns) > GROUP_BYTES:
+        task_columns = math.ceil(task_columns / 2)
+    column_tasks = math.ceil(geometry.out_width / task_columns)
+    row_floats = pixels_of(task_columns) * channels
+    groups = math.ceil(geometry.out_height / OUTPUT)
+    fitting = (PATCH_BYTES // (4 * row_floats) - parts * PART) // OUTPUT
+    share = math.ceil(groups * geometry.batch * column_tasks / (TASKS_PER_THREAD * context.threads))
+    task_groups = max(1, min(fitting, share))
+    row_tasks = math.ceil(groups / task_groups)
+    # Reads of whole vectors reach beyond the last row of the patch, sums of taps beyond the last products.
+    patch = (task_groups * OUTPUT + parts * PART - 1) * row_floats + lanes
+    floats = FREQUENCIES * lanes + group_floats(task_columns) + 2 * lanes + patch
+    values = {
+        **conv_values(node, geometry, y_strides),
+        "task_rows": task_groups, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
+        "tiles": geometry.batch * row_tasks * column_tasks, "kernel_height": parts * PART,
+        "x_channels": channels, "x": x, "residual": residual, "y": y,
+        "bias": pack_bias(node, context, bias, geometry, columns),
+        "w": context.packed(weight, f"foldedfilters{columns}", lambda a: pack_folded_filters(a, columns)),
+    }  # fmt: skip
+    context.step(kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs)
