@@ -8,7 +8,6 @@ Two keyword-only names are reserved: ``output_count`` receives the number of out
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,37 @@ import numpy as np
 
 from edgeinfer.errors import ShapeError
 from edgeinfer.graph import ONNX, DType, Node, Shape, TensorType
+from edgeinfer.name_index import NameIndex
+
+# Names of the operators that each module of this folder registers, of whatever domain.
+INDEX = NameIndex(
+    "edgeinfer.ops",
+    {
+        "binary": "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual"
+        " Max Mean Min Mod Mul Or PRelu Pow Sub Sum Where Xor",
+        "channels_last": "AveragePool BatchNormalization DepthToSpace GlobalAveragePool GlobalMaxPool LRN MaxPool"
+        " Resize SpaceToDepth",
+        "conv": "Conv ConvTranspose",
+        "matmul": "Gemm MatMul",
+        "normalization": "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization",
+        "pad": "Pad",
+        "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+        "quantize": "DequantizeLinear DynamicQuantizeLinear QuantizeLinear",
+        "quantized_elementwise": "QAdd QMul QTable",
+        "quantized_normalization": "QInstanceNormalization",
+        "quantized_pool": "QAveragePool QGlobalAveragePool",
+        "quantized_products": "ConvInteger MatMulInteger QConv QConvTranspose QMatMul",
+        "quantized_softmax": "QSoftmax",
+        "reduce": "ArgMax ArgMin CumSum Hardmax LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax"
+        " ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
+        "resize": "Resize",
+        "shape": "ConstantOfShape Expand Flatten Range Reshape Shape Size Squeeze Tile Transpose Unsqueeze",
+        "slicing": "Concat DepthToSpace Gather GatherElements Slice SpaceToDepth Split",
+        "unary": "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Dropout Elu Erf"
+        " Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round"
+        " Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu",
+    },
+)
 
 RESERVED = ("output_count", "run_graph")
 
@@ -95,11 +125,8 @@ def operator(name: str, infer: Infer, domain: str = ONNX) -> Callable[[Reference
     """Register the decorated reference function as operator ``name`` with its shape inference."""
 
     def register(reference: Reference) -> Reference:
-        keywords = {
-            parameter.name
-            for parameter in inspect.signature(reference).parameters.values()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        code = reference.__code__
+        keywords = set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
         key = (domain, name)
         if key in _OPERATORS:
             raise ValueError(f"operator {key} is registered twice")
@@ -113,11 +140,13 @@ def operator(name: str, infer: Infer, domain: str = ONNX) -> Callable[[Reference
 
 def find_operator(key: tuple[str, str]) -> Operator | None:
     """The operator of a (domain, name) key, None if there is none."""
+    INDEX.require(key[1])
     return _OPERATORS.get(key)
 
 
 def operators() -> dict[tuple[str, str], Operator]:
-    """All registered operators by (domain, name)."""
+    """All operators by (domain, name)."""
+    INDEX.require_all()
     return dict(_OPERATORS)
 
 

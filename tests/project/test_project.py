@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -9,6 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from edgeinfer.ops.registry import INDEX as OPERATORS
+from edgeinfer.ops.registry import operators
+from edgeinfer.plan.lowering.context import INDEX as LOWERINGS
+from edgeinfer.plan.lowering.context import lowerings
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
@@ -48,3 +55,15 @@ def test_relative_links_of_documents_exist(path):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
     missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize(("index", "registered"), [(OPERATORS, operators), (LOWERINGS, lowerings)])
+def test_indices_name_all_that_the_modules_register(index, registered):
+    package = importlib.import_module(index.package)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{index.package}.{module.name}")
+    names: dict[str, set[str]] = {}
+    for (_, name), entry in registered().items():
+        function = getattr(entry, "reference", entry)
+        names.setdefault(function.__module__.rpartition(".")[2], set()).add(name)
+    assert names == index.names

@@ -7,8 +7,33 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgeinfer.graph import ONNX, DType, Node, TensorType
+from edgeinfer.name_index import NameIndex
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 from edgeinfer.plan.step import KernelStep, Step
+
+# Names of the operators that each module of this folder lowers, of whatever domain.
+INDEX = NameIndex(
+    "edgeinfer.plan.lowering",
+    {
+        "conv": "Conv",
+        "conv_transpose": "ConvTranspose QConvTranspose",
+        "copy": "Concat DepthToSpace Expand Identity Slice SpaceToDepth Split Transpose",
+        "elementwise": "Abs Add Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul"
+        " Neg PRelu Reciprocal Relu Round Sigmoid Sqrt Sub Sum Swish Tanh",
+        "index": "Gather Pad Tile",
+        "instance_norm": "BatchNormalization InstanceNormalization QInstanceNormalization",
+        "matmul": "Gemm MatMul",
+        "pool": "AveragePool MaxPool",
+        "quantize": "DequantizeLinear QuantizeLinear",
+        "quantized_conv": "QConv QMatMul",
+        "quantized_elementwise": "QAdd QMul QTable",
+        "quantized_pool": "QAveragePool QGlobalAveragePool",
+        "quantized_softmax": "QSoftmax",
+        "reduce": "GlobalAveragePool GlobalMaxPool LayerNormalization LogSoftmax ReduceL1 ReduceL2 ReduceMax ReduceMean"
+        " ReduceMin ReduceSum ReduceSumSquare Softmax",
+        "resize": "Resize",
+    },
+)
 
 
 class NotNative(Exception):
@@ -143,4 +168,11 @@ def lowering(*names: str, domain: str = ONNX) -> Callable[[Lowering], Lowering]:
 
 def find_lowering(key: tuple[str, str]) -> Lowering | None:
     """The lowering of a (domain, name) key, None if there is none."""
+    INDEX.require(key[1])
     return _LOWERINGS.get(key)
+
+
+def lowerings() -> dict[tuple[str, str], Lowering]:
+    """All lowerings by (domain, name) of their operator."""
+    INDEX.require_all()
+    return dict(_LOWERINGS)
