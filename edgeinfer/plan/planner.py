@@ -15,6 +15,7 @@ from edgeinfer.plan.kernel_set import KernelSet
 from edgeinfer.plan.lifetimes import assign_buffers
 from edgeinfer.plan.lowering import LoweringContext, NotNative, find_lowering
 from edgeinfer.plan.memory import align
+from edgeinfer.plan.packing import Packer, Packing, pack_by_references
 from edgeinfer.plan.plan import NativeStep, Plan, PlannedTensor
 from edgeinfer.plan.specialize import check_input_shapes, specialize
 from edgeinfer.plan.step import HostStep, KernelStep, Step
@@ -32,6 +33,7 @@ def make_plan(
     weights: WeightBlock | None = None,
     precision: str = "float32",
     choices: Mapping[str, str] | None = None,
+    packer: Packer = pack_by_references,
 ) -> Plan:
     """Plan a prepared graph for concrete input shapes.
 
@@ -43,6 +45,7 @@ def make_plan(
         weights: the block that plans of this graph share; by default a new one.
         precision: number format of products, ``float32`` or ``bfloat16``.
         choices: names of kernels to take for nodes instead of those that are estimated to be quickest.
+        packer: what brings weights into the kernels' order.
 
     Raises:
         InputError: if the shapes do not fit the graph's inputs.
@@ -52,12 +55,12 @@ def make_plan(
     check_input_shapes(graph, input_shapes)
     types = {name: TensorType(graph.types[name].dtype, tuple(shape)) for name, shape in input_shapes.items()}
     weights = weights or WeightBlock(graph.constants)
-    return plan_static(specialize(graph, types), kernels, threads, weights, precision, choices)
+    return plan_static(specialize(graph, types), kernels, threads, weights, precision, choices, packer)
 
 
 def plan_static(
     static: Graph, kernels: KernelSet, threads: int, weights: WeightBlock, precision: str = "float32",
-    choices: Mapping[str, str] | None = None,
+    choices: Mapping[str, str] | None = None, packer: Packer = pack_by_references,
 ) -> Plan:  # fmt: skip
     """Plan a static graph; see ``make_plan``."""
     context = LoweringContext(
@@ -66,7 +69,7 @@ def plan_static(
     for node in static.nodes:
         _lower(node, static, context)
     bindings = _bind_outputs(static, context)
-    return _Layout(static, context, weights, bindings).plan()
+    return _Layout(static, context, weights, bindings, packer).plan()
 
 
 def _lower(node: Node, static: Graph, context: LoweringContext) -> None:
@@ -139,11 +142,14 @@ def _copy(node: Node, static: Graph, context: LoweringContext) -> None:
 class _Layout:
     """Gives every tensor a place and every step its params."""
 
-    def __init__(self, static: Graph, context: LoweringContext, weights: WeightBlock, bindings: list[str]) -> None:
+    def __init__(
+        self, static: Graph, context: LoweringContext, weights: WeightBlock, bindings: list[str], packer: Packer
+    ) -> None:
         self.static = static
         self.context = context
         self.weights = weights
         self.bindings = bindings
+        self.packer = packer
         self.owner = _owner_in(context.aliases)
         self.places: dict[str, tuple[int, int]] = {}
 
@@ -177,11 +183,13 @@ class _Layout:
             self.places[name] = (FIRST_BINDING + index, 0)
 
     def _place_constants(self) -> None:
-        constants = self.context.constants
-        named = {self.owner(name) for step in self.context.steps for name in step.reads}
-        used = {name: constants.pop(name) for name in named if name in constants}
-        packings = {name: key for key, name in self.context.packed_names.items()}
-        for name, offset in self.weights.add(used, packings).items():
+        constants, packings = self.context.constants, self.context.packings
+        # In the order of the steps: the same plan gives the same bytes.
+        named = dict.fromkeys(self.owner(name) for step in self.context.steps for name in step.reads)
+        used: dict[str, np.ndarray | Packing] = {name: constants.pop(name) for name in named if name in constants}
+        used |= {name: packings.pop(name) for name in named if name in packings}
+        origins = {name: key for key, name in self.context.packed_names.items()}
+        for name, offset in self.weights.add(used, origins, self.packer).items():
             self.places[name] = (WEIGHTS, offset)
 
     def _place_activations(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import numpy as np
 from edgeinfer.errors import DynamicShapeError, InputError
 from edgeinfer.graph import DType, Graph, Shape, TensorType
 from edgeinfer.plan.kernel_set import check_precision
+from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.plan import Plan
 from edgeinfer.plan.planner import make_plan, plan_static
 from edgeinfer.plan.prepare import prepare
@@ -24,6 +25,7 @@ from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
 from edgeinfer.runtime.threads import resolve_threads
 from edgeinfer.runtime.tuning import model_fingerprint, read_choices, tuning_file, tuning_folder
+from edgeinfer.runtime.weight_packer import pack_by_kernels
 from edgeinfer.runtime.workers import WorkerTeam
 
 # Plans are kept for this many sets of input shapes.
@@ -164,8 +166,9 @@ class Session:
         if choices is None:
             choices = read_choices(self.tuning_file(shapes)) if tuning_folder().is_dir() else {}
         return make_plan(
-            self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision, choices
-        )
+            self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision, choices,
+            self._pack,
+        )  # fmt: skip
 
     def tuning_file(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
         """Where ``edgeinfer tune`` keeps what it found for these input shapes, whether it is there or not."""
@@ -251,10 +254,17 @@ class Session:
         return self._executors[key]
 
     def _make_executor(self, plan: Plan) -> Executor:
-        if self._team is None and any(True for _ in plan.native_steps()):
+        native = any(True for _ in plan.native_steps())
+        return Executor(plan, self._kernels, self._workers() if native else self._team)
+
+    def _workers(self) -> WorkerTeam:
+        if self._team is None:
             run_tape, worker_loop = self._kernels.entry("run_tape"), self._kernels.entry("worker_loop")
             self._team = WorkerTeam(self.threads, run_tape, worker_loop)
-        return Executor(plan, self._kernels, self._team)
+        return self._team
+
+    def _pack(self, packings: Sequence[tuple[Packing, np.ndarray]]) -> None:
+        pack_by_kernels(packings, self._kernels, self._workers())
 
     def _plan_region(self, static: Graph, weights: WeightBlock) -> Plan:
-        return plan_static(static, self._kernels.kernel_set, self.threads, weights, self._precision)
+        return plan_static(static, self._kernels.kernel_set, self.threads, weights, self._precision, packer=self._pack)

@@ -27,19 +27,22 @@ class WorkerTeam:
 
     The calling thread is worker 0. The others are Python threads that spend their life in one native call
     without the interpreter's lock.
+
+    Attributes:
+        threads: number of workers.
     """
 
     def __init__(self, threads: int, run_tape: Entry, worker_loop: Entry) -> None:
         machine = platform.machine()
         if machine not in _FUTEX_CALL:
             raise KernelError(f"worker threads are not supported on {machine}")
-        self._threads = threads
+        self.threads = threads
         self._run_tape = run_tape
         self._worker_loop = worker_loop
         self._start()
 
     def _start(self) -> None:
-        threads = self._threads
+        threads = self.threads
         self._process = os.getpid()
         # One more record than needed, so that the first can start on a cache line of its own.
         self._memory = np.zeros(TEAM.itemsize + (threads + 1) * WORKER.itemsize, np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 from edgeinfer.graph import ONNX, DType, Node, TensorType
 from edgeinfer.name_index import NameIndex
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
+from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.step import KernelStep, Step
 
 # Names of the operators that each module of this folder lowers, of whatever domain.
@@ -53,7 +54,8 @@ class LoweringContext:
         steps: the steps so far.
         aliases: tensors that share the memory of another, whole: alias name to owner name.
         precision: number format of products, ``float32`` or ``bfloat16``.
-        packed_names: names of constants made by ``packed``, by (source, packing).
+        packed_names: names of constants made from others, by (source, packing).
+        packings: constants that are yet to be made, by name.
         choices: names of kernels to take instead of those that are estimated to be quickest, by node.
         candidates: names of the kernels that each node could take, the one that is estimated to be quickest first.
     """
@@ -75,6 +77,7 @@ class LoweringContext:
         self.steps: list[Step] = []
         self.aliases: dict[str, str] = {}
         self.packed_names: dict[tuple[str, str], str] = {}
+        self.packings: dict[str, Packing] = {}
         self.precision = precision
         self.choices = choices or {}
         self.candidates: dict[str, list[str]] = {}
@@ -111,14 +114,28 @@ class LoweringContext:
         """
         key = (source, packing)
         if key not in self.packed_names:
-            array = self._earlier[key] if key in self._earlier else pack(self.constants[source])
-            self.packed_names[key] = self.new_constant(f"{source}.{packing}", array)
+            array = self._earlier[key] if key in self._earlier else np.atleast_1d(pack(self.constants[source]))
+            self.packed_names[key] = self._add_constant(f"{source}.{packing}", array)
+        return self.packed_names[key]
+
+    def packed_later(self, source: str, packing: str, describe: Callable[[np.ndarray], Packing]) -> str:
+        """As ``packed``, but made when all steps are known; its contents cannot be asked for."""
+        key = (source, packing)
+        if key in self._earlier:
+            return self.packed(source, packing, np.asarray)
+        if key not in self.packed_names:
+            name = self._fresh(f"{source}.{packing}")
+            self.packed_names[key] = name
+            self.packings[name] = how = describe(self.constants[source])
+            self.types[name] = TensorType(DType.of(how.source), how.shape)
         return self.packed_names[key]
 
     def new_constant(self, stem: str, array: np.ndarray) -> str:
         """A new constant tensor."""
+        return self._add_constant(stem, np.ascontiguousarray(array))
+
+    def _add_constant(self, stem: str, array: np.ndarray) -> str:
         name = self._fresh(stem)
-        array = np.ascontiguousarray(array)
         self.constants[name] = array
         self.types[name] = TensorType(DType.of(array), tuple(array.shape))
         return name

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
@@ -15,7 +13,8 @@ from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outpu
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
 from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
-from edgeinfer.plan.lowering.units import as_units, units_of, width_of
+from edgeinfer.plan.lowering.packed_weights import packed_columns
+from edgeinfer.plan.lowering.units import units_of
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
 from edgeinfer.plan.lowering.winograd_few_outputs import (
     emit_winograd_few_outputs,
@@ -64,17 +63,6 @@ def direct_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> floa
     taps = geometry.channels * geometry.kernel[0] * geometry.kernel[1]
     group_channels = geometry.out_channels // geometry.groups
     return pixels * taps * geometry.groups * math.ceil(group_channels / columns) * columns / lanes
-
-
-def pack_weight(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
-    """Pack [out, channels, kh, kw] as [group, block, kh, kw, channel, columns], zeros beyond the last output."""
-    out_channels, channels, kernel_height, kernel_width = weight.shape
-    group_channels = out_channels // groups
-    blocks = math.ceil(group_channels / columns)
-    padded = np.zeros((groups, blocks * columns, channels, kernel_height, kernel_width), weight.dtype)
-    padded[:, :group_channels] = weight.reshape(groups, group_channels, channels, kernel_height, kernel_width)
-    split = padded.reshape(groups, blocks, columns, channels, kernel_height, kernel_width)
-    return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
 
 
 @dataclass(frozen=True)
@@ -239,12 +227,11 @@ def emit_direct_conv(
     groups, columns = geometry.groups, kernel.traits["columns"]
     units = units_of(geometry, kernel)
     tasks = cut_tasks(units, kernel.traits["rows"], columns, context.threads)
-    packing = f"conv{groups}x{columns}x{width_of(kernel)}"
     values = {
         **conv_values(node, units, y_strides), **tasks.fields(geometry.batch * groups),
         "x_channels": geometry.channels * groups,
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
-        "w": context.packed(weight, packing, lambda a: pack_weight(as_units(a, kernel), groups, columns)),
+        "w": packed_columns(context, weight, kernel, groups),
     }  # fmt: skip
     context.step(
         kernel, node, values, (y,), scratch_bytes=tasks.patch_bytes + PATCH_OVERHANG, macs=geometry.macs,

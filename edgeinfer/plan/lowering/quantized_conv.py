@@ -13,7 +13,7 @@ from edgeinfer.ops.quantize import INTEGER_RANGES
 from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
-from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles, pack_weight
+from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles
 from edgeinfer.plan.lowering.conv_few_outputs import (
     cut_few_outputs,
     few_outputs_applies,
@@ -23,6 +23,7 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
 from edgeinfer.plan.lowering.copy import emit_copy
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
+from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.lowering.units import as_units, units_of
 
@@ -241,7 +242,7 @@ def emit_quantized_conv(
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
             node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}",
-            lambda _: in_halves(pack_weight(as_units(numbers.weight, kernel), groups, columns), kernel),
+            lambda _: in_halves(pack_columns(as_units(numbers.weight, kernel), groups, columns), kernel),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)

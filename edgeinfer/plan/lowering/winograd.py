@@ -5,28 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.units import as_units, width_of
-
-# G of F(2x2, 3x3) and F(4x4, 3x3), by pixels of an output tile along one axis: Lavin and Gray, 2015.
-FILTER_TRANSFORMS = {
-    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
-    4: np.array(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ]
-    ),
-}
+from edgeinfer.plan.lowering.packed_weights import frequencies_of, packed_filters
+from edgeinfer.plan.lowering.units import width_of
 
 # The transformed input of one task should leave room for the filters in the second-level cache.
 FREQUENCY_BYTES = 600 * 1024
@@ -65,38 +49,6 @@ class TileTasks:
             "row_tasks": self.row_tasks, "column_tasks": self.column_tasks, "block_tasks": self.block_tasks,
             "tiles": batch * self.pixel_tasks * self.block_tasks,
         }  # fmt: skip
-
-
-def frequencies_of(kernel: KernelRow) -> int:
-    """Products for each output tile, input and output channel."""
-    return int((kernel.traits["output"] + 2) ** 2)
-
-
-def pack_filters(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
-    """Transform [out, channels, 3, 3] and pack it as [block, frequency, unit, columns].
-
-    ``U = G g G^T`` is one product: the rows of ``kron(G, G)`` are the frequencies, its columns the nine taps.
-    """
-    out_channels, channels = weight.shape[:2]
-    columns = kernel.traits["columns"]
-    matrix = FILTER_TRANSFORMS[kernel.traits["output"]]
-    both = np.kron(matrix, matrix).astype(np.float32)
-    frequencies, taps = both.shape
-    by_output = weight.reshape(out_channels, channels, taps)
-    blocks = math.ceil(out_channels / columns)
-    units = math.ceil(channels / width_of(kernel))
-    packed = np.empty((blocks, frequencies, units, columns), np.float32 if width_of(kernel) == 1 else np.int32)
-    part = np.zeros((taps, channels, columns), np.float32)
-    for block in range(blocks):
-        outputs = by_output[block * columns : (block + 1) * columns]
-        part[:, :, : len(outputs)] = outputs.transpose(2, 1, 0)
-        part[:, :, len(outputs) :] = 0
-        if width_of(kernel) == 1:
-            np.matmul(both, part.reshape(taps, -1), out=packed[block].reshape(frequencies, -1))
-        else:
-            transformed = np.matmul(both, part.reshape(taps, -1)).reshape(frequencies, channels, columns)
-            packed[block] = as_units(transformed, kernel)
-    return packed
 
 
 def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int) -> TileTasks:
@@ -166,10 +118,9 @@ def emit_winograd(
     frequencies = frequencies_of(kernel)
     units = _whole_vectors(geometry.channels, lanes) // width_of(kernel)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, units)
-    packing = f"winograd{output}x{columns}x{width_of(kernel)}"
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": context.packed(weight, packing, lambda a: pack_filters(a, kernel)),
+        "x": x, "w": packed_filters(context, weight, kernel),
         "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows

@@ -10,13 +10,8 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.winograd import (
-    MULTIPLY_ADDS_PER_CYCLE,
-    TRANSFORM_CYCLES,
-    cut_tile_tasks,
-    frequencies_of,
-    pack_filters,
-)
+from edgeinfer.plan.lowering.packed_weights import frequencies_of, packed_filters
+from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE, TRANSFORM_CYCLES, cut_tile_tasks
 
 PART = 3
 OUTPUT = 4
@@ -93,7 +88,7 @@ def emit_winograd_parts(
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "residual": residual, "y": y,
-        "w": context.packed(weight, f"winogradparts{columns}", lambda a: pack_filters(part_weights(a), kernel)),
+        "w": packed_filters(context, context.packed(weight, "parts", part_weights), kernel),
         "bias": pack_bias(node, context, bias, geometry, columns),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip

@@ -1,0 +1,108 @@
+"""Weights of convolutions in the order in which kernels read them: blocks of columns, and Winograd's transforms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.units import as_units, width_of
+from edgeinfer.plan.packing import Packing
+
+# What is left of the rows of G of F(2x2, 3x3) and F(4x4, 3x3) when factors other than powers of two are taken out
+# (Lavin and Gray, 2015), by pixels of an output tile along one axis.
+FILTER_FACTORS = {2: (1, 1 / 2, 1 / 2, 1), 4: (1 / 4, -1 / 6, -1 / 6, 1 / 6, 1 / 6, 1)}
+
+TAPS = 9
+# Filters of these many channels lie in scratch memory while the kernel transforms them.
+FILTER_CHANNELS = 8
+
+
+def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
+    """Pack [out, channels, kh, kw] as [group, block, kh, kw, channel, columns], zeros beyond the last output."""
+    out_channels, channels, kernel_height, kernel_width = weight.shape
+    group_channels = out_channels // groups
+    blocks = math.ceil(group_channels / columns)
+    padded = np.zeros((groups, blocks * columns, channels, kernel_height, kernel_width), weight.dtype)
+    padded[:, :group_channels] = weight.reshape(groups, group_channels, channels, kernel_height, kernel_width)
+    split = padded.reshape(groups, blocks, columns, channels, kernel_height, kernel_width)
+    return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
+
+
+def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, groups: int) -> str:
+    """The constant with weights [out, channels, kh, kw] packed for a kernel that adds products up directly."""
+    columns, width = kernel.traits["columns"], width_of(kernel)
+    packing = f"conv{groups}x{columns}x{width}"
+    rows = context.kernels.family("x32_pack_columns")
+    if width > 1 or not rows:
+        return context.packed(weight, packing, lambda a: pack_columns(as_units(a, kernel), groups, columns))
+
+    def describe(source: np.ndarray) -> Packing:
+        out_channels, channels, kernel_height, kernel_width = source.shape
+        blocks = math.ceil(out_channels // groups / columns)
+        values = {
+            "out_channels": out_channels // groups, "channels": channels, "kernel_height": kernel_height,
+            "kernel_width": kernel_width, "blocks": blocks, "columns": columns, "tiles": groups * blocks,
+        }  # fmt: skip
+        shape = (groups, blocks, kernel_height, kernel_width, channels, columns)
+        return Packing(source, shape, lambda a: pack_columns(a, groups, columns), rows[0], values)
+
+    return context.packed_later(weight, packing, describe)
+
+
+def frequencies_of(kernel: KernelRow) -> int:
+    """Products for each output tile, input and output channel of a Winograd kernel."""
+    return int((kernel.traits["output"] + 2) ** 2)
+
+
+def filter_rows(g: np.ndarray, output: int) -> np.ndarray:
+    """``G g`` along axis 0 without the factors: three slices become ``output + 2``, in the kernel's order of sums."""
+    both = g[0] + g[2]
+    near = [g[0], both + g[1], both - g[1]]
+    if output == 2:
+        return np.stack([*near, g[2]])
+    quarter, half = np.float32(0.25) * g[0] + g[2], np.float32(0.5) * g[1]
+    return np.stack([*near, quarter + half, quarter - half, g[2]])
+
+
+def pack_filters(weight: np.ndarray, output: int, columns: int) -> np.ndarray:
+    """Transform float32 [out, channels, 3, 3] by ``G g G^T`` and pack it as [block, frequency, channel, columns]."""
+    out_channels, channels = weight.shape[:2]
+    blocks, size = math.ceil(out_channels / columns), output + 2
+    factors = np.array(FILTER_FACTORS[output], np.float32)
+    packed = np.empty((blocks, size, size, channels, columns), np.float32)
+    part = np.zeros((3, 3, channels, columns), np.float32)
+    for block in range(blocks):
+        outputs = weight[block * columns : (block + 1) * columns]
+        part[..., : len(outputs)] = outputs.transpose(2, 3, 1, 0)
+        part[..., len(outputs) :] = 0
+        down = filter_rows(part, output).swapaxes(0, 1)
+        both = filter_rows(down, output).swapaxes(0, 1)
+        np.multiply(both, np.outer(factors, factors)[:, :, None, None], out=packed[block])
+    return packed.reshape(blocks, size * size, channels, columns)
+
+
+def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> str:
+    """The constant with filters [out, channels, 3, 3] transformed and packed for a Winograd kernel."""
+    columns, output, width = kernel.traits["columns"], kernel.traits["output"], width_of(kernel)
+    packing = f"winograd{output}x{columns}x{width}"
+    rows = context.kernels.family("f32_pack_filters")
+    if width > 1:
+        return context.packed(weight, packing, lambda a: as_units(pack_filters(a, output, columns), kernel, axis=2))
+    if not rows:
+        return context.packed(weight, packing, lambda a: pack_filters(a, output, columns))
+
+    def describe(source: np.ndarray) -> Packing:
+        out_channels, channels = source.shape[:2]
+        blocks = math.ceil(out_channels / columns)
+        values = {
+            "out_channels": out_channels, "channels": channels, "output": output, "columns": columns, "tiles": blocks,
+        }  # fmt: skip
+        shape = (blocks, frequencies_of(kernel), channels, columns)
+        # Taps of some channels, then one channel between the two passes.
+        scratch_bytes = 4 * columns * (FILTER_CHANNELS * TAPS + 3 * (output + 2))
+        return Packing(source, shape, lambda a: pack_filters(a, output, columns), rows[0], values, scratch_bytes)
+
+    return context.packed_later(weight, packing, describe)

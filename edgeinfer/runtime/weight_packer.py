@@ -1,0 +1,43 @@
+"""Bringing weights into the order of kernels by kernels, all workers together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeinfer.abi import FIRST_BINDING, STEP, buffer_ref
+from edgeinfer.plan.memory import align, aligned_block
+from edgeinfer.plan.packing import Packing
+from edgeinfer.runtime.kernel_loader import Kernels
+from edgeinfer.runtime.workers import WorkerTeam
+
+_AXES = ("output", "channel", "row", "column")
+
+
+def pack_by_kernels(packings: Sequence[tuple[Packing, np.ndarray]], kernels: Kernels, team: WorkerTeam) -> None:
+    """The packer of a session.
+
+    Args:
+        packings: what is to be done, and where the results go.
+        kernels: where compiled kernels come from.
+        team: the workers.
+    """
+    addresses = kernels.load({packing.kernel.name for packing, _ in packings})
+    bases = np.zeros(FIRST_BINDING + 2 * len(packings), np.int64)
+    table = np.zeros(len(packings), STEP)
+    held = []
+    for index, (packing, target) in enumerate(packings):
+        source = packing.source
+        if any(stride < 0 or stride % source.itemsize for stride in source.strides):
+            source = np.ascontiguousarray(source)
+        first = FIRST_BINDING + 2 * index
+        bases[first], bases[first + 1] = source.ctypes.data, target.ctypes.data
+        strides = {f"x_{axis}": stride // source.itemsize for axis, stride in zip(_AXES, source.strides, strict=True)}
+        values = {**packing.values, **strides, "x": buffer_ref(first, 0), "y": buffer_ref(first + 1, 0)}
+        params = np.array([tuple(values[name] for name in packing.kernel.params.names or ())], packing.kernel.params)
+        held += [source, params]
+        table[index] = (addresses[packing.kernel.name], params.ctypes.data)
+    scratch_bytes = align(max(packing.scratch_bytes for packing, _ in packings))
+    scratch = aligned_block(scratch_bytes * team.threads)
+    team.run(table.ctypes.data, 0, len(packings), bases.ctypes.data, scratch.ctypes.data, scratch_bytes)
