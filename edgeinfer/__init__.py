@@ -7,10 +7,11 @@ it as an ``.edge`` file.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeinfer.graph import Graph
     from edgeinfer.runtime.bundle import BundleSession
     from edgeinfer.runtime.session import Session

@@ -9,7 +9,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The folder in the cache with what `edgeinfer tune` found.
+TUNED = "tuned"
 
 
 @contextlib.contextmanager
@@ -32,9 +38,16 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def cache_root() -> Path:
+def cache_path() -> str:
     """The user's cache folder: ``EDGEINFER_CACHE``, else ``XDG_CACHE_HOME``/edgeinfer, else ~/.cache/edgeinfer."""
     if os.environ.get("EDGEINFER_CACHE"):
-        return Path(os.environ["EDGEINFER_CACHE"])
+        return os.environ["EDGEINFER_CACHE"]
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "edgeinfer"
+    return os.path.join(base, "edgeinfer")
+
+
+def cache_root() -> Path:
+    """``cache_path`` as a ``Path``; importing that takes longer than loading a small model, which may not need it."""
+    from pathlib import Path
+
+    return Path(cache_path())

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             "lanes": target.level.lanes,
             "needs": target.level.needs,
             "runs_here": target.level.name in levels,
-            "pack": str(pack) if (pack := find_pack(target.level.name)) else None,
+            "pack": find_pack(target.level.name),
         }
         for target in targets.values()
     ]

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.errors import FormatError
 from edgeinfer.files import replacing
@@ -30,6 +29,9 @@ from edgeinfer.format.container import (
 from edgeinfer.format.graph_json import GraphWriter, read_graph
 from edgeinfer.format.strict_json import dump_json, parse_json
 from edgeinfer.graph import DType, Graph, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT = "edgeinfer"
 VERSION = "1"
@@ -59,12 +61,14 @@ def write_edge(graph: Graph, path: str | Path) -> None:
     metadata = {"format": FORMAT, "version": VERSION, "graph": text, "data_sha256": digest.hexdigest()}
     header = {METADATA: metadata, **entries}
     metadata["header_sha256"] = _header_digest(header)
-    _write(Path(path), [encode_header(header), *parts])
+    _write(path, [encode_header(header), *parts])
 
 
-def _write(path: Path, parts: list[memoryview | bytes]) -> None:
+def _write(path: str | Path, parts: list[memoryview | bytes]) -> None:
+    from pathlib import Path
+
     try:
-        with replacing(path) as part, open(part, "wb") as file:
+        with replacing(Path(path)) as part, open(part, "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())

@@ -36,7 +36,7 @@ class DType(enum.Enum):
     @property
     def numpy(self) -> np.dtype:
         """The NumPy dtype of an array that holds such elements."""
-        return _NUMPY[self] if self in _NUMPY else np.dtype(self.value)
+        return _NUMPY[self]
 
     @property
     def itemsize(self) -> int:
@@ -51,14 +51,12 @@ class DType(enum.Enum):
     @staticmethod
     def of(array: np.ndarray) -> DType:
         """The element type of a NumPy array; object and str arrays are strings."""
-        if array.dtype.kind in "OUS":
-            return DType.STRING
-        return DType(array.dtype.name)
+        known = _BY_NUMPY.get(array.dtype)
+        if known is not None:
+            return known
+        return DType.STRING if array.dtype.kind in "OUS" else DType(array.dtype.name)
 
 
-_NUMPY: dict[DType, np.dtype] = {
-    DType.BFLOAT16: np.dtype(np.uint16),
-    DType.INT4: np.dtype(np.int8),
-    DType.UINT4: np.dtype(np.uint8),
-    DType.STRING: np.dtype(object),
-}
+_HELD_AS = {DType.BFLOAT16: "uint16", DType.INT4: "int8", DType.UINT4: "uint8", DType.STRING: "object"}
+_NUMPY = {dtype: np.dtype(_HELD_AS.get(dtype, dtype.value)) for dtype in DType}
+_BY_NUMPY = {array: dtype for dtype, array in _NUMPY.items() if dtype not in _HELD_AS}

@@ -10,21 +10,22 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgeinfer.graph.dims import Shape, is_static
 from edgeinfer.graph.dtypes import DType
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 OPSET = 23
 ONNX = ""
 FUSED = "edgeinfer"
 
 
-@dataclass(frozen=True)
-class TensorType:
+class TensorType(NamedTuple):
     """What is known of a value: its dtype and its shape (None: not even the rank is known)."""
 
     dtype: DType

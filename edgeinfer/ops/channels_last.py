@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 import numpy as np
 
@@ -42,19 +41,13 @@ def register_channels_last(name: str) -> None:
         result = list(original.infer(dataclasses.replace(inference, inputs=types)))
         return [TensorType(result[0].dtype, _last(result[0].shape)), *result[1:]]
 
-    def reference(*inputs: np.ndarray, layout: str = "NCHW", **attributes: object) -> object:
+    def reference(*inputs: np.ndarray, layout: str = "NCHW", **others: object) -> object:
         if layout != "NHWC":
-            return original.reference(*inputs, **attributes)
-        result = original.reference(from_channels_last(inputs[0]), *inputs[1:], **attributes)
+            return original.reference(*inputs, **others)
+        result = original.reference(from_channels_last(inputs[0]), *inputs[1:], **others)
         if isinstance(result, tuple):
             return (to_channels_last(result[0]), *result[1:])
         return to_channels_last(result)
 
-    keywords = [
-        parameter
-        for parameter in inspect.signature(original.reference).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
-    layout = inspect.Parameter("layout", inspect.Parameter.KEYWORD_ONLY, default="NCHW")
-    reference.__signature__ = inspect.Signature([*keywords, layout])  # type: ignore[attr-defined]
-    operator(name, infer, domain=FUSED)(reference)
+    attributes = {*original.attributes, "layout"}
+    operator(name, infer, FUSED, attributes)(reference)

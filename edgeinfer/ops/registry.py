@@ -8,9 +8,9 @@ Two keyword-only names are reserved: ``output_count`` receives the number of out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,7 +53,7 @@ RESERVED = ("output_count", "run_graph")
 Reference = Callable[..., Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Inference:
     """What shape inference may know of one node.
 
@@ -102,8 +102,7 @@ class Inference:
 Infer = Callable[[Inference], Sequence[TensorType]]
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """One operator of one domain: reference, shape inference, known attributes."""
 
     domain: str
@@ -121,12 +120,18 @@ class Operator:
 _OPERATORS: dict[tuple[str, str], Operator] = {}
 
 
-def operator(name: str, infer: Infer, domain: str = ONNX) -> Callable[[Reference], Reference]:
-    """Register the decorated reference function as operator ``name`` with its shape inference."""
+def operator(
+    name: str, infer: Infer, domain: str = ONNX, attributes: Collection[str] | None = None
+) -> Callable[[Reference], Reference]:
+    """Register the decorated reference function as operator ``name`` with its shape inference.
+
+    Its keyword-only parameters are the operator's attributes, unless they are given.
+    """
 
     def register(reference: Reference) -> Reference:
         code = reference.__code__
-        keywords = set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+        own = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        keywords = set(own if attributes is None else attributes)
         key = (domain, name)
         if key in _OPERATORS:
             raise ValueError(f"operator {key} is registered twice")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from edgeinfer.graph import Dim
 from edgeinfer.graph.dims import add, ceil_divide, floor_divide
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A sliding window: one entry for each spatial dimension; ``pads`` are (before, after)."""
 
     kernel: tuple[int, ...]

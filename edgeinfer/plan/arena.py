@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from edgeinfer.plan.lifetimes import Buffer
 from edgeinfer.plan.memory import align
 
 
-@dataclass(frozen=True)
-class Arena:
+class Arena(NamedTuple):
     """Where buffers lie.
 
     Attributes:

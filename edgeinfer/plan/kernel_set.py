@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from edgeinfer.errors import PlanError
 PRECISIONS = ("float32", "bfloat16")
 
 
-@dataclass(frozen=True)
-class KernelRow:
+class KernelRow(NamedTuple):
     """One compiled kernel.
 
     Attributes:
@@ -26,8 +25,11 @@ class KernelRow:
 
     name: str
     family: str
-    params: np.dtype = field(hash=False)
-    traits: Mapping[str, Any] = field(hash=False, default_factory=dict)
+    params: np.dtype
+    traits: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain JSON values."""
@@ -36,8 +38,13 @@ class KernelRow:
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> KernelRow:
         """The row that ``to_json`` wrote."""
-        fields = [(name, code) for name, code in row["params"]]
-        return KernelRow(row["name"], row["family"], np.dtype(fields), row["traits"])
+        return KernelRow(row["name"], row["family"], _struct(tuple(map(tuple, row["params"]))), row["traits"])
+
+
+@functools.cache
+def _struct(fields: tuple[tuple[str, str], ...]) -> np.dtype:
+    """The dtype with these fields; many kernels share one."""
+    return np.dtype(list(fields))
 
 
 class KernelSet:

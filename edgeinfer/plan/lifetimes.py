@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeinfer.plan.step import KernelStep, Step
 
 
-@dataclass
+@dataclass(eq=False)
 class Buffer:
     """Memory for one tensor, or for several that follow each other in place.
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from edgeinfer.plan.kernel_set import KernelRow
 
 
-@dataclass(frozen=True, eq=False)
-class Packing:
+class Packing(NamedTuple):
     """How one constant is made from another one.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from edgeinfer.plan.step import HostStep, KernelStep
 from edgeinfer.plan.weights import WeightBlock
 
 
-@dataclass(frozen=True)
-class PlannedTensor:
+class PlannedTensor(NamedTuple):
     """Where a tensor lies.
 
     Attributes:
@@ -38,7 +37,7 @@ class PlannedTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The static shape."""
-        return tuple(int(dim) for dim in self.type.shape or ())
+        return tuple(map(int, self.type.shape or ()))
 
     @property
     def nbytes(self) -> int:
@@ -49,8 +48,7 @@ class PlannedTensor:
         return count * self.type.dtype.itemsize
 
 
-@dataclass(frozen=True, eq=False)
-class NativeStep:
+class NativeStep(NamedTuple):
     """A kernel call with finished params.
 
     Attributes:
@@ -62,8 +60,7 @@ class NativeStep:
     params: np.void
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+class Plan(NamedTuple):
     """Everything needed to run a graph for one set of input shapes.
 
     Attributes:
@@ -94,7 +91,7 @@ class Plan:
     scratch_bytes: int
     weights: WeightBlock
     graph_nodes: int
-    candidates: dict[str, list[str]] = field(default_factory=dict)
+    candidates: dict[str, list[str]]
 
     @property
     def arena_bytes(self) -> int:

@@ -232,9 +232,9 @@ class _Layout:
                 f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(fields)}, "
                 f"but its lowering gave {sorted(step.values)}"
             )
-        values = (step.values[field] for field in fields)
-        record = tuple(
-            value if not isinstance(value, str) else tensors[value].ref if value else NO_BUFFER for value in values
-        )
-        params: Any = np.array(record, step.kernel.params)[()]
+        record = [step.values[field] for field in fields]
+        for index, value in enumerate(record):
+            if isinstance(value, str):
+                record[index] = tensors[value].ref if value else NO_BUFFER
+        params: Any = np.array(tuple(record), step.kernel.params)[()]
         return NativeStep(step, params)

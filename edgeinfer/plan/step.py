@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
@@ -33,11 +34,11 @@ class KernelStep:
     macs: int = 0
     in_place: tuple[tuple[str, str], ...] = ()
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Tensors that the kernel reads."""
-        names = (value for value in self.values.values() if isinstance(value, str) and value)
-        return tuple(name for name in names if name not in self.writes)
+        names = [value for value in self.values.values() if isinstance(value, str) and value]
+        return tuple([name for name in names if name not in self.writes])
 
 
 @dataclass(eq=False)

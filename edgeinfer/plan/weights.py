@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -86,5 +87,5 @@ class WeightBlock:
         return "", f"{packing}{content.dtype}{content.shape}{digest.hexdigest()}"
 
     def _view(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         return self.data[offset : offset + size].view(dtype).reshape(shape)

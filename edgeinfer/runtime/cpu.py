@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from pathlib import Path
 
 from edgeinfer.errors import KernelError
 
@@ -36,7 +35,8 @@ _NEEDED = {
 def cpu_flags() -> frozenset[str]:
     """The feature flags of the first processor, empty where the system does not tell."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        with open("/proc/cpuinfo") as file:
+            text = file.read()
     except OSError:
         return frozenset()
     for line in text.splitlines():

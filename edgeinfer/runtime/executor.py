@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from edgeinfer.runtime.workers import WorkerTeam
 _EMPTY_CALLS = 10
 
 
-@dataclass(frozen=True)
-class StepTime:
+class StepTime(NamedTuple):
     """How long one step took: the node, its operator, the kernel (None on the host), seconds, MACs, and why host."""
 
     node: str

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import edgeinfer
 from edgeinfer.abi import ABI_VERSION
 from edgeinfer.errors import KernelError
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # Where packs that came with the package lie.
-PACKAGE_FOLDER = Path(__file__).resolve().parent.parent / "packs"
+PACKAGE_FOLDER = os.path.join(os.path.dirname(edgeinfer.__file__), "packs")
 
 
-def pack_folders() -> list[Path]:
+def pack_folders() -> list[str]:
     """Folders to look for packs in: those of ``EDGEINFER_PACKS``, then the package's own."""
     named = os.environ.get("EDGEINFER_PACKS", "")
-    return [*(Path(part) for part in named.split(os.pathsep) if part), PACKAGE_FOLDER]
+    return [*(part for part in named.split(os.pathsep) if part), PACKAGE_FOLDER]
 
 
-def find_pack(level: str) -> Path | None:
+def _manifests() -> Iterator[str]:
+    """Paths of all manifests at hand, those to be preferred first."""
+    for folder in pack_folders():
+        with contextlib.suppress(OSError):
+            names = sorted(os.listdir(folder))
+            yield from (
+                os.path.join(folder, name) for name in names if name.startswith("edgeinfer-") and name.endswith(".json")
+            )
+
+
+def find_pack(level: str) -> str | None:
     """The manifest of the first pack for a CPU level, None if there is none.
 
     Raises:
         KernelError: if a manifest cannot be read.
     """
-    for folder in pack_folders():
-        for path in sorted(folder.glob("edgeinfer-*.json")):
-            if _read_manifest(path).get("level") == level:
-                return path
-    return None
+    return next((path for path in _manifests() if _read_manifest(path).get("level") == level), None)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: str | Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text())
+        with open(path) as file:
+            manifest = _parse_manifest(file.read())
     except (OSError, ValueError) as error:
         raise KernelError(f"cannot read the kernel pack {path}: {error}; build it again with edgeinfer pack") from error
     if not isinstance(manifest, dict):
         raise KernelError(f"the kernel pack {path} has no manifest of ours; build it again with edgeinfer pack")
     return manifest
+
+
+@functools.lru_cache(maxsize=1)
+def _parse_manifest(text: str) -> Any:
+    """Cached: whoever finds a pack opens it next."""
+    return json.loads(text)
 
 
 class PackLibrary:
@@ -59,7 +76,7 @@ class PackLibrary:
         KernelError: if the pack is of another version, or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         manifest = _read_manifest(path)
         made_for = manifest.get("version"), manifest.get("abi")
         if made_for != (edgeinfer.__version__, ABI_VERSION):
@@ -67,12 +84,13 @@ class PackLibrary:
                 f"the kernel pack {path} was built for edgeinfer {made_for[0]} (interface {made_for[1]}), this is "
                 f"{edgeinfer.__version__} (interface {ABI_VERSION}): build it again with edgeinfer pack"
             )
-        library = path.with_suffix(".so")
+        library = os.path.splitext(path)[0] + ".so"
         try:
-            content = library.read_bytes()
+            with open(library, "rb") as file:
+                content = file.read()
             if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
                 raise KernelError(f"the kernel pack {library} is damaged: build it again with edgeinfer pack")
-            self._library = ctypes.CDLL(str(library))
+            self._library = ctypes.CDLL(os.path.abspath(library))
             self.level = str(manifest["level"])
             rows = [KernelRow.from_json(row) for row in manifest["kernels"]]
             self.kernel_set = KernelSet(self.level, int(manifest["lanes"]), rows)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edgeinfer.errors import DynamicShapeError, InputError
+from edgeinfer.files import TUNED, cache_path
 from edgeinfer.graph import DType, Graph, Shape, TensorType
 from edgeinfer.plan.kernel_set import check_precision
 from edgeinfer.plan.packing import Packing
@@ -20,13 +21,16 @@ from edgeinfer.plan.planner import make_plan, plan_static
 from edgeinfer.plan.prepare import prepare
 from edgeinfer.plan.weights import WeightBlock
 from edgeinfer.runtime.binding import Binding, check_bindable, check_outputs
-from edgeinfer.runtime.dynamic import DynamicRunner
 from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
 from edgeinfer.runtime.threads import resolve_threads
-from edgeinfer.runtime.tuning import model_fingerprint, read_choices, tuning_file, tuning_folder
 from edgeinfer.runtime.weight_packer import pack_by_kernels
 from edgeinfer.runtime.workers import WorkerTeam
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeinfer.runtime.dynamic import DynamicRunner
 
 # Plans are kept for this many sets of input shapes.
 RECENT_PLANS = 8
@@ -34,8 +38,7 @@ RECENT_PLANS = 8
 Key = tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
-class Port:
+class Port(NamedTuple):
     """An input or output: its name, dtype, and shape with integers and symbolic dimensions (None: rank unknown)."""
 
     name: str
@@ -79,7 +82,7 @@ class Session:
         self._graph = prepare(graph)
         self._weights = WeightBlock(self._graph.constants)
         self._executors: OrderedDict[Key, Executor | None] = OrderedDict()
-        self._dynamic = DynamicRunner(self._graph, self._plan_region, self._make_executor)
+        self._dynamic: DynamicRunner | None = None
         self._lock = threading.Lock()
         self._team: WorkerTeam | None = None
         self._closed = False
@@ -115,7 +118,7 @@ class Session:
         with self._lock:
             executor = self._executor(arrays)
             if executor is None:
-                return self._dynamic.run(dict(zip(self._graph.inputs, arrays, strict=True)))
+                return self._dynamic_runner().run(dict(zip(self._graph.inputs, arrays, strict=True)))
             outputs = executor.new_outputs()
             executor.run(arrays, outputs)
         return dict(zip(self._graph.outputs, outputs, strict=True))
@@ -164,7 +167,7 @@ class Session:
     def _plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         choices = self._choices
         if choices is None:
-            choices = read_choices(self.tuning_file(shapes)) if tuning_folder().is_dir() else {}
+            choices = self._tuned(shapes) if os.path.isdir(os.path.join(cache_path(), TUNED)) else {}
         return make_plan(
             self._graph, shapes, self._kernels.kernel_set, self.threads, self._weights, self._precision, choices,
             self._pack,
@@ -172,9 +175,16 @@ class Session:
 
     def tuning_file(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
         """Where ``edgeinfer tune`` keeps what it found for these input shapes, whether it is there or not."""
+        from edgeinfer.runtime.tuning import model_fingerprint, tuning_file
+
         self._fingerprint = self._fingerprint or model_fingerprint(self._graph)
         level = self._kernels.kernel_set.level
         return tuning_file(self._fingerprint, shapes, level, self.threads, self._precision)
+
+    def _tuned(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+        from edgeinfer.runtime.tuning import read_choices
+
+        return read_choices(self.tuning_file(shapes))
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[StepTime]:
         """Run once and measure every step by itself."""
@@ -184,7 +194,7 @@ class Session:
             if executor is not None:
                 return executor.profile(arrays, executor.new_outputs())
             times: list[StepTime] = []
-            self._dynamic.run(dict(zip(self._graph.inputs, arrays, strict=True)), times)
+            self._dynamic_runner().run(dict(zip(self._graph.inputs, arrays, strict=True)), times)
             return times
 
     def close(self) -> None:
@@ -192,7 +202,7 @@ class Session:
         with self._lock:
             self._closed = True
             self._executors.clear()
-            self._dynamic.clear()
+            self._dynamic = None
             if self._team is not None:
                 self._team.close()
                 self._team = None
@@ -252,6 +262,14 @@ class Session:
                 self._executors.popitem(last=False)
         self._executors.move_to_end(key)
         return self._executors[key]
+
+    def _dynamic_runner(self) -> DynamicRunner:
+        if self._dynamic is None:
+            # Few models need it, and every import takes its time at the first run.
+            from edgeinfer.runtime.dynamic import DynamicRunner
+
+            self._dynamic = DynamicRunner(self._graph, self._plan_region, self._make_executor)
+        return self._dynamic
 
     def _make_executor(self, plan: Plan) -> Executor:
         native = any(True for _ in plan.native_steps())

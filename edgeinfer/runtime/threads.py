@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer.errors import PlanError
 
-CGROUP = Path("/sys/fs/cgroup")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CGROUP = "/sys/fs/cgroup"
 MAX_THREADS = 256
 
 
-def cpu_quota(root: Path = CGROUP) -> float | None:
+def _read(root: str | Path, name: str) -> str:
+    with open(os.path.join(root, name)) as file:
+        return file.read()
+
+
+def cpu_quota(root: str | Path = CGROUP) -> float | None:
     """Processors that the control group may keep busy (cgroup v2, then v1), None without a limit."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        quota, period = _read(root, "cpu.max").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         pass
     try:
-        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_us = int((root / "cpu" / "cpu.cfs_period_us").read_text())
+        quota_us = int(_read(root, "cpu/cpu.cfs_quota_us"))
+        period_us = int(_read(root, "cpu/cpu.cfs_period_us"))
         return quota_us / period_us if quota_us > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
 
 
-def resolve_threads(threads: int | str = "auto", root: Path = CGROUP) -> int:
+def resolve_threads(threads: int | str = "auto", root: str | Path = CGROUP) -> int:
     """The number of workers.
 
     Args:

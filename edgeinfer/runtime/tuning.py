@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeinfer.files import cache_root, replacing
+from edgeinfer.files import TUNED, cache_root, replacing
 from edgeinfer.graph import Graph
 
 
 def tuning_folder() -> Path:
     """Where the choices lie."""
-    return cache_root() / "tuned"
+    return cache_root() / TUNED
 
 
 def model_fingerprint(graph: Graph) -> str:

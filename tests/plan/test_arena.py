@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,20 +78,20 @@ def test_verifier_sees_overlapping_tensors(plan):
     owners = plan.arena_tensors()
     first, last = owners["t1"], owners["t5"]
     assert first.offset != last.offset
-    plan.tensors["t1"] = dataclasses.replace(first, offset=last.offset)
+    plan.tensors["t1"] = first._replace(offset=last.offset)
     with pytest.raises(PlanError, match=r"'t1' and '\w+' share bytes|'\w+' and 't1' share bytes"):
         verify_arena(plan)
 
 
 def test_verifier_sees_tensors_outside_the_arena(plan):
     last = plan.tensors["t5"]
-    plan.tensors["t5"] = dataclasses.replace(last, offset=align(plan.activation_bytes))
+    plan.tensors["t5"] = last._replace(offset=align(plan.activation_bytes))
     with pytest.raises(PlanError, match="beyond the arena"):
         verify_arena(plan)
 
 
 def test_verifier_sees_misaligned_tensors(plan):
-    plan.tensors["t1"] = dataclasses.replace(plan.tensors["t1"], offset=plan.tensors["t1"].offset + 4)
+    plan.tensors["t1"] = plan.tensors["t1"]._replace(offset=plan.tensors["t1"].offset + 4)
     with pytest.raises(PlanError, match="not on a multiple of 64"):
         verify_arena(plan)
 

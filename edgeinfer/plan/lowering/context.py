@@ -85,7 +85,7 @@ class LoweringContext:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The static shape of a tensor."""
-        return tuple(int(dim) for dim in self.types[name].shape or ())
+        return tuple(map(int, self.types[name].shape or ()))
 
     def dtype(self, name: str) -> DType:
         """The dtype of a tensor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.kernel_set import KernelRow
@@ -65,8 +65,7 @@ def direct_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> floa
     return pixels * taps * geometry.groups * math.ceil(group_channels / columns) * columns / lanes
 
 
-@dataclass(frozen=True)
-class Tasks:
+class Tasks(NamedTuple):
     """How a convolution's output is cut: pixels and blocks of a task, tasks along each axis."""
 
     rows: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,8 +43,7 @@ def pack_folded(weight: np.ndarray, columns: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(kernel_height, channels, blocks, columns).transpose(2, 0, 1, 3))
 
 
-@dataclass(frozen=True)
-class FewOutputsTasks:
+class FewOutputsTasks(NamedTuple):
     """How the output is cut: pixels of a task, tasks along each axis, floats of scratch memory."""
 
     rows: int

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from edgeinfer.plan.lowering.conv_geometry import PAD_MODES, ConvGeometry
 
 
-@dataclass(frozen=True)
-class UpsamplePhase:
+class UpsamplePhase(NamedTuple):
     """One residue of the output positions along one axis.
 
     Attributes:
@@ -68,8 +67,7 @@ def upsample_applies(geometry: ConvGeometry) -> bool:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class PhaseConv:
+class PhaseConv(NamedTuple):
     """One phase: its convolution, its weights as a function of the full ones, and where its outputs go."""
 
     geometry: ConvGeometry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ def depthwise_family(geometry: ConvGeometry, numbers: str = "f32") -> str:
     return f"{numbers}_dwconv{height}x{width}" if usual else f"{numbers}_dwconv"
 
 
-@dataclass(frozen=True)
-class DepthwiseTasks:
+class DepthwiseTasks(NamedTuple):
     """How the output is cut, as params fields, and the bytes of scratch memory."""
 
     fields: dict[str, int | float | str]

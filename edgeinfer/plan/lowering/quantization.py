@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,7 @@ def require_bytes(context: LoweringContext, *names: str) -> None:
             raise NotNative(f"'{name}' is {context.dtype(name).value}; there are only 8-bit kernels")
 
 
-@dataclass(frozen=True)
-class ByteScale:
+class ByteScale(NamedTuple):
     """Scale and zero point of one 8-bit tensor.
 
     Attributes:

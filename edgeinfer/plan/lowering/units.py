@@ -21,6 +21,8 @@ def width_of(kernel: KernelRow) -> int:
 
 def units_of(geometry: ConvGeometry, kernel: KernelRow) -> ConvGeometry:
     """The geometry with channels counted in the kernel's units; its MACs are no longer the convolution's."""
+    if width_of(kernel) == 1:
+        return geometry
     return dataclasses.replace(geometry, channels=math.ceil(geometry.channels / width_of(kernel)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
@@ -26,8 +26,7 @@ FILTER_BYTES_PER_CYCLE = 6
 MULTIPLY_ADDS_PER_CYCLE = {16: 1, 8: 2, 4: 1}
 
 
-@dataclass(frozen=True)
-class TileTasks:
+class TileTasks(NamedTuple):
     """Tiles and blocks of output channels of a task, and tasks along each axis."""
 
     rows: int
