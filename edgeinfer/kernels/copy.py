@@ -62,21 +62,30 @@ def _copy(buffer: Callable[..., Any], copy_run: Callable[..., None]) -> Callable
             if task >= p.tiles:
                 break
             first = task * p.task_rows
-            for row in range(first, min(p.rows, first + p.task_rows)):
-                i4 = row % p.size_4
-                rest = row // p.size_4
-                i3 = rest % p.size_3
-                rest //= p.size_3
-                i2 = rest % p.size_2
-                rest //= p.size_2
-                i1 = rest % p.size_1
-                i0 = rest // p.size_1
+            i4 = first % p.size_4
+            rest = first // p.size_4
+            i3 = rest % p.size_3
+            rest //= p.size_3
+            i2 = rest % p.size_2
+            rest //= p.size_2
+            i1 = rest % p.size_1
+            i0 = rest // p.size_1
+            for _ in range(first, min(p.rows, first + p.task_rows)):
                 x_at = p.x_start + i0 * p.x_0 + i1 * p.x_1 + i2 * p.x_2 + i3 * p.x_3 + i4 * p.x_4
                 y_at = p.y_start + i0 * p.y_0 + i1 * p.y_1 + i2 * p.y_2 + i3 * p.y_3 + i4 * p.y_4
                 if contiguous:
                     copy_run(worker, p, y_at, x_at, p.size_5)
                 else:
                     copy_row(y, y_at, p.y_5, x, x_at, p.x_5, p.size_5)
+                i4 += 1
+                if i4 == p.size_4:
+                    i4, i3 = 0, i3 + 1
+                    if i3 == p.size_3:
+                        i3, i2 = 0, i2 + 1
+                        if i2 == p.size_2:
+                            i2, i1 = 0, i1 + 1
+                            if i1 == p.size_1:
+                                i1, i0 = 0, i0 + 1
 
     return body
 

@@ -130,6 +130,8 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
         a, b, y = buffer_f32(worker, p.a), buffer_f32(worker, p.b), buffer_f32(worker, p.y)
         low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
         first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
+        # The compiler takes choices out of the inner loop where it sees that no store can change them.
+        code, activation, a_inner, b_inner = p.operator, p.activation, p.a_inner, p.b_inner
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -146,17 +148,16 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
                 i0 = rest // p.size_1
                 a_at = i0 * p.a_0 + i1 * p.a_1 + i2 * p.a_2 + i3 * p.a_3
                 b_at = i0 * p.b_0 + i1 * p.b_1 + i2 * p.b_2 + i3 * p.b_3
+                y_at = row * p.inner
                 for i in range(start, stop, lanes):
                     count = stop - i
-                    value = combine(
-                        operand(a, a_at, i, p.a_inner, count), operand(b, b_at, i, p.b_inner, count), p.operator
-                    )
+                    value = combine(operand(a, a_at, i, a_inner, count), operand(b, b_at, i, b_inner, count), code)
                     value = clamp(value, low, high)
-                    if p.activation != 0:
-                        value = apply(value, p.activation, first, second)
+                    if activation != 0:
+                        value = apply(value, activation, first, second)
                     if count >= lanes:
-                        store(y, row * p.inner + i, value)
+                        store(y, y_at + i, value)
                     else:
-                        store_first(y, row * p.inner + i, value, count)
+                        store_first(y, y_at + i, value, count)
 
     return body

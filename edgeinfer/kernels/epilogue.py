@@ -21,13 +21,16 @@ def pixel_activation(simd: Simd) -> Callable[..., None]:
     The pixels were written a moment ago and are still in the cache.
     """
     apply = activate(simd)
-    lanes, load_first, store_first = simd.lanes, simd.load_first, simd.store_first
+    lanes, load, store, load_first, store_first = simd.lanes, simd.load, simd.store, simd.load_first, simd.store_first
 
     @njit(error_model="numpy")
     def run_row(y: Any, at: Any, count: Any, code: Any, first: Any, second: Any) -> None:
-        for i in range(0, count, lanes):
-            part = min(lanes, count - i)
-            store_first(y, at + i, apply(load_first(y, at + i, part), code, first, second), part)
+        whole = count - count % lanes
+        for i in range(0, whole, lanes):
+            store(y, at + i, apply(load(y, at + i), code, first, second))
+        if whole < count:
+            part = count - whole
+            store_first(y, at + whole, apply(load_first(y, at + whole, part), code, first, second), part)
 
     @njit(forceinline=True, error_model="numpy")
     def run(y: Any, start: Any, p: Any, rows: Any, columns: Any, channels: Any) -> None:

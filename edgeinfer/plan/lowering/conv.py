@@ -85,8 +85,18 @@ class Tasks(NamedTuple):
         }  # fmt: skip
 
 
-def cut_tasks(geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads: int) -> Tasks:
-    """Cut the output so that patches fit the cache and all threads get several tasks."""
+def cut_tasks(
+    geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads: int, written_twice: bool = False
+) -> Tasks:
+    """Cut the output so that patches fit the cache and all threads get several tasks.
+
+    Args:
+        geometry: the convolution's numbers.
+        tile_rows: pixels of a register tile.
+        tile_columns: output channels of a register tile.
+        threads: number of workers.
+        written_twice: whether the outputs of a task should stay in the cache too, since an activation follows.
+    """
     kernel_height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
     kernel_width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
 
@@ -97,8 +107,11 @@ def cut_tasks(geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads
     def patch_bytes(rows: int, columns: int) -> int:
         return ((rows - 1) * geometry.strides[0] + kernel_height) * patch_columns(columns) * geometry.channels * 4
 
+    def cache_bytes(rows: int, columns: int) -> int:
+        return patch_bytes(rows, columns) + (rows * columns * geometry.out_channels * 4 if written_twice else 0)
+
     columns = geometry.out_width
-    while columns > 2 * tile_rows and patch_bytes(1, columns) > PATCH_BYTES:
+    while columns > 2 * tile_rows and cache_bytes(1, columns) > PATCH_BYTES:
         columns = math.ceil(columns / 2 / tile_rows) * tile_rows
     column_tasks = math.ceil(geometry.out_width / columns)
 
@@ -106,7 +119,7 @@ def cut_tasks(geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads
     wanted = max(1, min(TASKS_PER_THREAD * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
     images = geometry.batch * geometry.groups
     rows = max(1, math.ceil(geometry.out_height / max(1, math.ceil(wanted / (images * column_tasks)))))
-    while rows > 1 and patch_bytes(rows, columns) > PATCH_BYTES:
+    while rows > 1 and cache_bytes(rows, columns) > PATCH_BYTES:
         rows -= 1
     row_tasks = math.ceil(geometry.out_height / rows)
     rows = math.ceil(geometry.out_height / row_tasks)
@@ -225,9 +238,10 @@ def emit_direct_conv(
     x, weight, bias, residual, y = tensors
     groups, columns = geometry.groups, kernel.traits["columns"]
     units = units_of(geometry, kernel)
-    tasks = cut_tasks(units, kernel.traits["rows"], columns, context.threads)
+    values = conv_values(node, units, y_strides)
+    tasks = cut_tasks(units, kernel.traits["rows"], columns, context.threads, values["activation"] != 0)
     values = {
-        **conv_values(node, units, y_strides), **tasks.fields(geometry.batch * groups),
+        **values, **tasks.fields(geometry.batch * groups),
         "x_channels": geometry.channels * groups,
         "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
         "w": packed_columns(context, weight, kernel, groups),
