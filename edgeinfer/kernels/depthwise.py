@@ -17,7 +17,7 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.epilogue import pixel_activation
-from edgeinfer.kernels.patch import fill_floats, source_index, zero_border
+from edgeinfer.kernels.patch import copy_floats, fill_floats, source_index, zero_border
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
@@ -56,6 +56,7 @@ def depthwise_conv(
     """
     ops = TileOps(simd, tile_rows, 1)
     splat_row, lanes, fill, border = ops.splat_row, simd.lanes, fill_floats(simd), arithmetic.border_of(simd)
+    copy = copy_floats(simd)
     element_bytes, buffer, buffers_of = arithmetic.element_bytes, arithmetic.buffer, arithmetic.buffers
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
     octets = element_bytes == 1
@@ -104,6 +105,8 @@ def depthwise_conv(
         reach = (p.kernel_width - 1) * p.dilation_x + 1
         columns, used_columns = (tiled_columns - 1) * p.stride_x + reach, (p.out_width - 1) * p.stride_x + reach
         fill(scratch_f32(worker), 0, border(p), (channels * element_bytes + 3) // 4)
+        if p.border >= 0:
+            copy(scratch_f32(worker), 0, buffer_f32(worker, p.border), 0, channels)
         zero_pixel = (worker.scratch - buffer_address(worker, p.x)) // element_bytes
         offsets = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
         while True:

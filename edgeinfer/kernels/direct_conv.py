@@ -21,7 +21,7 @@ from numba import njit
 from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
 
 CONV_INTEGERS = (
-    "x w bias residual y"
+    "x w bias residual y border"
     # input: whole picture, channels of one group, units from pixel to pixel
     " batch height width channels x_channels"
     # output: elements from pixel to pixel, row to row, picture to picture, and of the first pixel

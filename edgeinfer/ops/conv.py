@@ -99,6 +99,7 @@ def fused_conv(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     residual: np.ndarray | None = None,
+    border: np.ndarray | None = None,
     *,
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
@@ -111,13 +112,20 @@ def fused_conv(
     activation_parameters: Sequence[float] = (),
     layout: str = "NCHW",
 ) -> np.ndarray:
-    """``act(conv(pad(upsample(x))) + bias + residual)``; weight is [O, C / group, kH, kW] in either layout."""
+    """``act(conv(pad(upsample(x))) + bias + residual)``; weight is [O, C / group, kH, kW] in either layout.
+
+    Constant padding is with zeros, or with ``border[c]`` in channel c.
+    """
     if layout == "NHWC":
         x = from_channels_last(x)
     x = x.repeat(upsample[0], axis=2).repeat(upsample[1], axis=3)
     if pads:
-        mode = _NUMPY_PAD_MODES[pad_mode]
-        x = pad_array(x, [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])], mode)
+        widths = [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])]
+        padded = pad_array(x, widths, _NUMPY_PAD_MODES[pad_mode])
+        if border is not None and pad_mode == "constant":
+            inside = pad_array(np.ones(x.shape, bool), widths, "constant")
+            padded = np.where(inside, padded, border.reshape(1, -1, 1, 1)).astype(x.dtype)
+        x = padded
     y = conv(x, weight, bias, strides=strides, dilations=dilations, group=group)
     if layout == "NHWC":
         y = to_channels_last(y)

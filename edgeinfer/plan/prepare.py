@@ -10,6 +10,7 @@ import numpy as np
 from edgeinfer.graph import DType, Graph, Node, TensorType, reads, subgraphs
 from edgeinfer.ops import evaluate_node, infer_types
 from edgeinfer.ops.infer import NEVER_FOLDED
+from edgeinfer.plan.border import summands_to_borders
 from edgeinfer.plan.layout import to_channels_last
 from edgeinfer.plan.specialize import live_nodes
 
@@ -44,5 +45,5 @@ def _is_constant(node: Node, values: Mapping[str, np.ndarray]) -> bool:
 
 
 def prepare(graph: Graph) -> Graph:
-    """Fold constants and bring pictures into channels-last layout; the graph given stays as it was."""
-    return to_channels_last(fold_constants(graph))
+    """Fold constants, bring pictures into channels-last layout, fold summands; the graph given stays as it was."""
+    return summands_to_borders(to_channels_last(fold_constants(graph)))

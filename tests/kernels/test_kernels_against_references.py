@@ -135,6 +135,17 @@ CONV_CASES = [
     conv(2, 9, 10, 1, 20, 5, group=20, pads=[2] * 4, strides=[2, 2], residual=True),
     conv(1, 9, 10, 1, 18, 3, group=18, pads=[1] * 4, pad_mode="reflect", dilations=[2, 1]),
     conv(1, 6, 7, 1, 24, 7, group=24, pads=[3] * 4, activation="Silu"),
+    conv(1, 5, 6, 1, 19, 3, group=19, pads=[1] * 4, upsample=[2, 2]),
+    *[
+        Case(
+            "Conv",
+            [(2, 9, 10, 19), weights(19, 1, size, size), weights(19), None, weights(19)],
+            {"group": 19, "pads": [size // 2] * 4, "strides": [stride] * 2, "layout": "NHWC"},
+            FUSED,
+            2e-5,
+        )
+        for size, stride in ((3, 1), (3, 2), (5, 1), (7, 1))
+    ],
 ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
@@ -149,6 +150,8 @@ def lower_conv(node: Node, context: LoweringContext) -> None:
     if context.constant(weight) is None or (bias and context.constant(bias) is None):
         raise NotNative("the weights are computed at run time")
     geometry = conv_geometry(node, context)
+    if node.input(BORDER_INPUT) and not depthwise_applies(geometry, context.kernels.lanes):
+        raise NotNative("only depthwise convolutions have kernels with border values")
     if geometry.is_pointwise and geometry.groups == 1:
         geometry = geometry.flattened()
     y_shape = context.shape(y)

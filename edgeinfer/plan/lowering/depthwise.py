@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeinfer.graph import Node
+from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
@@ -20,8 +21,9 @@ TASKS_PER_THREAD = 4
 
 
 def depthwise_applies(geometry: ConvGeometry, lanes: int) -> bool:
-    """Whether each channel has one filter of its own."""
-    return geometry.channels == 1 and geometry.groups == geometry.out_channels >= lanes
+    """Whether each channel has one filter of its own; the kernels read the picture as it is."""
+    filters = geometry.channels == 1 and geometry.groups == geometry.out_channels >= lanes
+    return filters and geometry.upsample == (1, 1)
 
 
 def depthwise_family(geometry: ConvGeometry, numbers: str = "f32") -> str:
@@ -76,7 +78,7 @@ def emit_depthwise(
     values = {
         **conv_values(node, geometry, y_strides), **tasks.fields,
         "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
-        "w": context.packed(weight, "depthwise", pack_depthwise),
+        "w": context.packed(weight, "depthwise", pack_depthwise), "border": node.input(BORDER_INPUT),
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = geometry.out_channels % context.kernels.lanes == 0
