@@ -38,6 +38,7 @@ _COMMON = (
     "codegen/linker.py",
     "sealed_file.py",
     "codegen/targets.py",
+    "codegen/armv7_functions.ll",
 )
 _KERNEL_IMPORT = re.compile(r"^from edgeinfer\.kernels\.(\w+) import", re.MULTILINE)
 

@@ -26,7 +26,7 @@ from edgeinfer.simd.pointers import record_at
 # What a kernel may take from the C library.
 ALLOWED_SYMBOLS = {"memcpy", "memset", "memmove", "syscall"}
 
-_ARMV7_ROUNDING = Path(__file__).parent / "armv7_rounding.ll"
+_ARMV7_FUNCTIONS = Path(__file__).parent / "armv7_functions.ll"
 
 
 def host_triple() -> str:
@@ -106,11 +106,15 @@ def optimised_module(source: KernelSource, level: Level, triple: str | None = No
 def emit_object(module: Any, machine: Any, level: Level) -> bytes:
     """The object file of an optimised module."""
     if level.architecture == "armv7l":
-        rounding = llvm.parse_assembly(_ARMV7_ROUNDING.read_text())
-        names = [function.name for function in rounding.functions if not function.is_declaration]
-        module.link_in(rounding)
+        functions = llvm.parse_assembly(_ARMV7_FUNCTIONS.read_text())
+        names = [function.name for function in functions.functions if not function.is_declaration]
+        module.link_in(functions)
         for name in names:
             module.get_function(name).linkage = "internal"
+        for function in module.functions:
+            # Tables for unwinding name a function of the compiler's library.
+            if not function.is_declaration:
+                function.add_function_attribute("nounwind")
     return bytes(machine.emit_object(module))
 
 

@@ -16,9 +16,12 @@ from edgeinfer.codegen.pack import build_pack
 from edgeinfer.codegen.targets import TARGETS
 from edgeinfer.errors import KernelError
 
+# The platform tags of each architecture's wheel.
 PLATFORMS = {
-    "x86_64": "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
-    "aarch64": "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
+    architecture: ".".join(
+        f"{system}_{architecture}" for system in ("manylinux_2_17", "manylinux2014", "musllinux_1_1")
+    )
+    for architecture in ("x86_64", "aarch64", "armv7l")
 }
 
 _ROOT = Path(__file__).resolve().parents[2]

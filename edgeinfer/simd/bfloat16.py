@@ -10,9 +10,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgeinfer.simd.foreign_intrinsics import call_intrinsic
 from edgeinfer.simd.pointers import FLOAT32_POINTER
 from edgeinfer.simd.simd import Simd
 from edgeinfer.simd.tile import Tile, pack_tile, row_vectors, tile_vectors
@@ -43,9 +43,7 @@ def store_pairs(simd: Simd) -> Any:
     def store(typing_context: Any, y: Any, index: Any, vector: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             y, index, vector = args
-            function_type = ir.FunctionType(half, [simd.vector.llvm])
-            name = f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * lanes}"
-            rounded = builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [vector])
+            rounded = call_intrinsic(builder, f"x86.avx512bf16.cvtneps2bf16.{32 * lanes}", half, [vector])
             builder.store(rounded, builder.bitcast(builder.gep(y, [index]), half.as_pointer()), align=4)
             return context.get_dummy_value()
 
@@ -68,16 +66,14 @@ def pair_products(simd: Simd, rows: int, vectors: int) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
             sums = tile_vectors(builder, tile, accumulator)
             weights = [builder.bitcast(vector, pairs) for vector in row_vectors(builder, tile, w, w_index)]
-            function_type = ir.FunctionType(tile.vector.llvm, [tile.vector.llvm, pairs, pairs])
-            name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
-            dot = cgutils.get_or_insert_function(builder.module, function_type, name)
+            name = f"x86.avx512bf16.dpbf16ps.{32 * lanes}"
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
                 pair = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
                 value = builder.bitcast(pair, pairs)
                 for j, weight in enumerate(weights):
                     at = row * tile.vectors + j
-                    sums[at] = builder.call(dot, [sums[at], value, weight])
+                    sums[at] = call_intrinsic(builder, name, tile.vector.llvm, [sums[at], value, weight])
             return pack_tile(builder, tile, sums)
 
         arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)

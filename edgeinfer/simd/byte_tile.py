@@ -115,13 +115,8 @@ def _spread_quads(lanes: int, prepare: Callable[[Any, Any], Any]) -> Callable[[A
     return spread
 
 
-def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
-
-
-def _four_products(lanes: int, instruction: str, unsigned_x: bool, call: Callable[..., Any]) -> Dot:
-    """An instruction that adds the four products of each lane; ``call`` emits it."""
+def _four_products(lanes: int, instruction: str, unsigned_x: bool) -> Dot:
+    """An instruction that adds the four products of each lane."""
     quads, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I8, 4 * lanes)
     top_bits = ir.Constant(quads, [-0x7F7F7F80] * lanes)
 
@@ -133,7 +128,7 @@ def _four_products(lanes: int, instruction: str, unsigned_x: bool, call: Callabl
 
     def dot(builder: Any, sums: Any, x: Any, w: Any) -> Any:
         # Of two signed operands the second can be one quad of a vector; of others LLVM finds that itself.
-        return call(builder, instruction, quads, [sums, x, w] if unsigned_x else [sums, w, x])
+        return call_intrinsic(builder, instruction, quads, [sums, x, w] if unsigned_x else [sums, w, x])
 
     return Dot(_as_they_are if unsigned_x else less_128, as_bytes, as_bytes, dot, _spread_quads(lanes, as_bytes))
 
@@ -178,11 +173,11 @@ def _smull() -> Dot:
 def _dot_of(simd: Simd) -> Dot:
     lanes, kind = simd.lanes, simd.level.dot
     if kind == "vpdpbusd":
-        return _four_products(lanes, f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", True, _call)
+        return _four_products(lanes, f"x86.avx512.vpdpbusd.{32 * lanes}", True)
     if kind == "smull":
         return _smull()
     if kind in ("sdot", "usdot"):
-        return _four_products(lanes, f"aarch64.neon.{kind}.v4i32.v16i8", kind == "usdot", call_intrinsic)
+        return _four_products(lanes, f"aarch64.neon.{kind}.v4i32.v16i8", kind == "usdot")
     return _pairs(lanes, simd.level.architecture)
 
 
