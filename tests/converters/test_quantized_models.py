@@ -92,15 +92,20 @@ def run_both(path) -> tuple[np.ndarray, np.ndarray, Session]:
 def test_static_quantization_in_all_settings(model_file, tmp_path, form, types, per_channel, symmetric):
     path = tmp_path / "quantized.onnx"
     activation, weight = TYPES[types]
+    # On CPUs without VNNI, ONNX Runtime's kernels for uint8 times int8 saturate sums of two products in 16 bits: only
+    # weights of 7 bits make it an oracle there. It stores weights for channels as int8 in any case. QDQ models are
+    # computed in float, so whole weights are tested by those.
+    saturates = form is QuantFormat.QOperator and activation is U8 and (weight is S8 or per_channel)
     quantize_static(
         model_file, path, Data(), quant_format=form, per_channel=per_channel, activation_type=activation,
-        weight_type=weight, extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": symmetric},
+        weight_type=weight, reduce_range=saturates,
+        extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": symmetric},
     )  # fmt: skip
     expected, found, session = run_both(path)
     steps = np.unique(np.diff(np.unique(expected)).round(7))
     step = steps[steps > 0].min()
     assert np.abs(found - expected).max() <= 1.5 * step
-    assert (np.abs(found - expected) < 0.01 * step).mean() >= 0.97
+    assert (np.abs(found - expected) < 0.01 * step).mean() >= 0.999
     assert [host.reason for host in session.plan({"x": (1, 3, 20, 20)}).host_steps()] == []
 
 
