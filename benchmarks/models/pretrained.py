@@ -24,7 +24,7 @@ _EPSILON = 1e-3
 
 
 def efficientnet_lite0() -> onnx.ModelProto:
-    """The network trained on ImageNet, batch normalisations folded into convolutions; see MEAN and STD for its pictures.
+    """The network trained on ImageNet, batch normalisations folded into convolutions; its pictures need MEAN and STD.
 
     Raises:
         ValueError: the checkpoint has other tensors than the network.
