@@ -64,8 +64,13 @@ def add_data(parser: argparse.ArgumentParser, samples: int) -> None:
         help="folder with pictures, .npz with an array for every input, or .npy; the first axis counts samples",
     )  # fmt: skip
     parser.add_argument(
-        "--samples", type=positive, default=samples, metavar="N", help=f"at most so many (default: {samples})"
-    )
+        "--samples", type=positive, default=samples, metavar="N",
+        help=f"at most so many pictures or arrays (default: {samples})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--crops", type=positive, default=0, metavar="N",
+        help="random parts of each picture, 40 to 100 %% of its size, instead of its middle",
+    )  # fmt: skip
     parser.add_argument(
         "--mean", type=_channel_numbers, default=[0.0], help="taken from pictures in 0..1, such as 0.485,0.456,0.406"
     )

@@ -57,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     with first.session(first.graph) as session:
         ports = session.inputs
     samples = read_samples(
-        ports, arguments.data, arguments.samples, parse_shapes(arguments.shape), arguments.mean, arguments.std
-    )
+        ports, arguments.data, arguments.samples, parse_shapes(arguments.shape), arguments.mean, arguments.std,
+        arguments.crops,
+    )  # fmt: skip
     rows = compare(first, second, samples)
     title = f"{arguments.first.name} and {arguments.second.name}, {len(rows)} layers on {len(samples)} samples"
     print_table(f"{title}, worst first", HEADERS, [_row(row) for row in rows[: arguments.top]])

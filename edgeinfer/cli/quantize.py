@@ -45,7 +45,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--psnr", type=float, metavar="DB", help="keep layers float until every output has this PSNR")
     parser.add_argument(
-        "--agreement", type=float, metavar="SHARE", help="keep layers float until so many top-1 results are the same"
+        "--agreement",
+        type=float,
+        metavar="SHARE",
+        help="keep layers float until so many top-1 results on data not seen can be expected to be the same",
     )
     parser.add_argument("--metric", metavar="FILE.py:NAME", help="a function of your own: metric(expected, found)")
     parser.add_argument("--least", type=float, help="the least value of --metric that will do")
@@ -68,8 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
     with Session(graph, threads=1) as session:
         ports = session.inputs
     samples = read_samples(
-        ports, arguments.data, arguments.samples, parse_shapes(arguments.shape), arguments.mean, arguments.std
-    )
+        ports, arguments.data, arguments.samples, parse_shapes(arguments.shape), arguments.mean, arguments.std,
+        arguments.crops,
+    )  # fmt: skip
     result = quantize(
         graph, samples, arguments.method, arguments.keep_float, goal, arguments.explain, arguments.keep_slow,
         arguments.threads,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -65,6 +65,7 @@ def insert_quantization(
     weights: Mapping[str, np.ndarray],
     chosen: set[str],
     scales: Mapping[str, Scale],
+    exact: Set[str] = frozenset(),
 ) -> Graph:
     """The graph with QuantizeLinear and DequantizeLinear on the inputs of chosen nodes and on weights.
 
@@ -77,6 +78,7 @@ def insert_quantization(
         weights: their weights as int8, by name of the layer.
         chosen: names of the nodes that shall run on integers.
         scales: scale and zero point of every value that is quantized, by name.
+        exact: names of other nodes that read values before they are rounded.
     """
     result = graph.copy()
     view = GraphView(graph)
@@ -85,10 +87,13 @@ def insert_quantization(
     integers = quantized_values(graph, chosen)
     for name in graph.inputs:
         if name in integers:
-            _append_pair(result, name, scales[name], dequantized)
+            append_pair(result, name, scales[name], dequantized)
     for node in graph.nodes:
+        # A sum that stays float is there to add what was not rounded.
         made_of_integers = {
-            name for name in node.inputs if name in dequantized and _is_chosen(view.producer(name), chosen)
+            name
+            for name in node.inputs
+            if name in dequantized and _is_chosen(view.producer(name), chosen) and node.name not in exact
         }
         wanted = set(data_inputs(node)) if node.name in chosen else made_of_integers
         inputs = [dequantized.get(name, name) if name in wanted else name for name in node.inputs]
@@ -99,7 +104,7 @@ def insert_quantization(
         result.nodes.append(dataclasses.replace(node, inputs=inputs))
         for name in node.outputs:
             if name in integers:
-                _append_pair(result, name, scales[name], dequantized)
+                append_pair(result, name, scales[name], dequantized)
     return result
 
 
@@ -130,7 +135,8 @@ def _is_absorbed(view: GraphView, name: str) -> bool:
     )  # fmt: skip
 
 
-def _append_pair(graph: Graph, name: str, scale: Scale, dequantized: dict[str, str]) -> None:
+def append_pair(graph: Graph, name: str, scale: Scale, dequantized: dict[str, str]) -> None:
+    """Append a QuantizeLinear and a DequantizeLinear of a value, and enter the name of the result."""
     scale_name = graph.add_constant(f"{name}.scale", scale.scale)
     zero_point = graph.add_constant(f"{name}.zero_point", scale.zero_point)
     integers, numbers = graph.fresh_name(f"{name}.integers"), graph.fresh_name(f"{name}.numbers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,14 +96,16 @@ def _layer(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -> Laye
     return Layer(node, macs, node.inputs[1], axis)
 
 
-def chosen_nodes(graph: Graph, layers: set[str]) -> set[str]:
-    """Names of all nodes that shall run on integers: the given layers, and what lies between them.
+def chosen_nodes(graph: Graph, layers: set[str], kept: Set[str] = frozenset()) -> set[str]:
+    """Names of all nodes that shall run on integers: the given layers, and what lies between them but those kept.
 
     An operator without weights joins where its result is read by nodes that run on integers; a sum, product, pool or
     concatenation only where all it reads are integers, for it is no faster otherwise.
     """
     view = GraphView(graph)
-    candidates = {node.name for node in graph.nodes if node.name in layers or _can_follow(view, node)}
+    candidates = {
+        node.name for node in graph.nodes if node.name in layers or (node.name not in kept and _can_follow(view, node))
+    }
     while True:
         stays = {node.name for node in graph.nodes if node.name in candidates and _pays(view, node, candidates, layers)}
         if stays == candidates:

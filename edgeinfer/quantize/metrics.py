@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 Outputs = Mapping[str, np.ndarray]
+_MOST_ROWS = 1024
 # Takes the float model's outputs and the quantized model's for all samples.
 Metric = Callable[[Sequence[Outputs], Sequence[Outputs]], float]
+# Takes the float model's outputs for all samples, and its and the quantized model's for those held out.
+Estimate = Callable[[Sequence[Outputs], Sequence[tuple[Outputs, Outputs]]], float]
 
 
 def signal_to_noise(expected: np.ndarray, found: np.ndarray) -> float:
@@ -54,3 +57,34 @@ def agreement(expected: Sequence[Outputs], found: Sequence[Outputs]) -> float:
         for name in outputs
     ]
     return float(np.concatenate(same).mean())
+
+
+def expected_agreement(expected: Sequence[Outputs], held_out: Sequence[tuple[Outputs, Outputs]]) -> float:
+    """The share of equal top-1 results to be expected on other data of the same kind.
+
+    Shares of errors of one in a hundred cannot be counted on a few tens of samples. So the scores of every sample meet
+    the errors of all samples held out, not their own alone: best scores those of best scores, and so on in order, since
+    errors are larger where scores are.
+
+    Args:
+        expected: the float model's outputs, for all samples.
+        held_out: its and the quantized model's, for samples that calibration did not see.
+    """
+    shares = []
+    for name in expected[0]:
+        scores = _rows([outputs[name] for outputs in expected])
+        known = _rows([outputs[name] for outputs, _ in held_out])
+        errors = _rows([found[name] for _, found in held_out]) - known
+        if len(errors) > _MOST_ROWS:
+            # Enough to count.
+            shares.append(agreement(*([{name: pair[side][name]} for pair in held_out] for side in (0, 1))))
+            continue
+        errors = np.take_along_axis(errors, np.argsort(-known, axis=1), axis=1)
+        same = [float(np.mean((row + errors).argmax(axis=1) == 0)) for row in -np.sort(-scores, axis=1)]
+        shares.append(float(np.mean(same)))
+    return float(np.mean(shares))
+
+
+def _rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All rows of scores, float64 [rows, classes]."""
+    return np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays], dtype=np.float64)

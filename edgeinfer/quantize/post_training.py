@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,18 +12,22 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph, GraphView
 from edgeinfer.quantize.backend import Backend, Feeds, run_samples
 from edgeinfer.quantize.biases import correct_biases
+from edgeinfer.quantize.effects import damage_of_sum, widenings_by_effect
 from edgeinfer.quantize.equalization import equalize
 from edgeinfer.quantize.insertion import fused, insert_quantization, quantized_values, spelled_out
 from edgeinfer.quantize.layers import LINEAR, MOVING, Layer, chosen_nodes, find_layers, typed
-from edgeinfer.quantize.metrics import Metric, Outputs
+from edgeinfer.quantize.metrics import Estimate, Metric, Outputs
 from edgeinfer.quantize.observation import Observation, observe, with_outputs
-from edgeinfer.quantize.ranges import METHODS, choose_range
+from edgeinfer.quantize.ranges import METHODS, widened_range
 from edgeinfer.quantize.rounding import input_moments, rounded_weights
 from edgeinfer.quantize.scales import Scale, activation_scale
 from edgeinfer.quantize.sensitivity import keep_worst, noise_power
 
 # Samples on which sets of layers are compared; the result is measured on all.
-SEARCH_SAMPLES = 6
+SEARCH_SAMPLES = 12
+# Of fewer samples none can be spared.
+LEAST_TO_HOLD_OUT = 16
+MOST_HELD_OUT = 48
 EQUALIZATION_STRENGTHS = (0.5, 1.0)
 # What changes the model's values must pay with this much less noise: 0.5 dB.
 _BETTER = 0.89
@@ -41,11 +45,14 @@ class Goal:
         name: for messages, such as ``PSNR``.
         metric: larger is better.
         least: the least value that will do.
+        estimate: where the metric shall hold on data not seen: what takes its place in the search. It estimates the
+            metric from outputs for samples that calibration did not see.
     """
 
     name: str
     metric: Metric
     least: float
+    estimate: Estimate | None = None
 
 
 @dataclass
@@ -108,6 +115,7 @@ class _Prepared:
         layers: its layers.
         seen: what was seen of its values.
         weights: weights of layers as integers, by name of the layer.
+        widenings: how far ranges are widened beyond the method's, by name of the value; see ``widened_range``.
         corrected: whether biases shall be corrected.
         note: what was done to it, for people.
     """
@@ -116,6 +124,7 @@ class _Prepared:
     layers: list[Layer]
     seen: dict[str, Observation]
     weights: dict[str, np.ndarray]
+    widenings: dict[str, float] = field(default_factory=dict)
     corrected: bool = False
     note: str = ""
 
@@ -142,6 +151,8 @@ class PostTraining:
     measure_all: bool = False
     keep_slow: bool = False
     _expected: list[Outputs] = field(default_factory=list, repr=False)
+    _seen: list[int] = field(default_factory=list, repr=False)
+    _held_out: list[int] = field(default_factory=list, repr=False)
 
     def run(self, graph: Graph) -> Quantized:
         """Quantize a float model as ``convert`` gives it.
@@ -157,27 +168,61 @@ class PostTraining:
         if any(node.op in ("QConv", "QConvTranspose", "QMatMul", "QuantizeLinear") for node in graph.nodes):
             raise QuantizationError(f"'{graph.name}' is quantized already: start from the float model")
         plain = spelled_out(typed(graph))
+        self._split()
         self._expected = list(run_samples(self.backend, graph, list(self.samples)))
-        prepared, reasons = self._prepare(plain)
-        unknown = [name for name in self.keep_float if name not in {x.name for x in prepared.layers} | reasons.keys()]
+        prepared, reasons = self._prepare(plain, self._calibration())
+        sums = {node.name for node in plain.nodes if node.op == "Add"}
+        known = {layer.name for layer in prepared.layers} | reasons.keys() | sums
+        unknown = [name for name in self.keep_float if name not in known]
         if unknown:
             names = ", ".join(layer.name for layer in prepared.layers)
             raise QuantizationError(f"there is no layer {', '.join(unknown)} to keep float; the layers are {names}")
         kept = {name: "kept float as asked" for name in self.keep_float if name not in reasons}
-        if len(kept) == len(prepared.layers):
+        if all(layer.name in kept for layer in prepared.layers):
             listed = "\n  ".join(f"{name}: {reason}" for name, reason in {**reasons, **kept}.items())
             raise QuantizationError(f"no layer of '{graph.name}' can run on integers:\n  {listed}")
-        prepared = self._best(prepared, plain, set(kept))
+        prepared = self._best(prepared, set(kept))
+        prepared = dataclasses.replace(prepared, widenings=self._widenings(prepared, set(kept)))
+        if self.goal is None or self.goal.estimate is None:
+            prepared = self._on_all(prepared)
         damages = self._damages(prepared, kept) if self.measure_all else {}
         kept |= self._keep_for_goal(prepared, kept, damages)
         times, kept = self._keep_fast(graph, prepared, kept)
         return self._result(graph, prepared, {**reasons, **kept}, damages, times)
 
-    def _prepare(self, graph: Graph) -> tuple[_Prepared, dict[str, str]]:
-        seen = observe(self.backend, graph, list(self.samples), self.method != "minmax")
+    def _split(self) -> None:
+        """Divide samples into those that calibration sees and those held out, which are the same if there are few.
+
+        What is decided by measuring is measured on the latter, for ranges and roundings fit the former too well.
+        Where no goal needs data not seen, all are calibrated on in the end.
+        """
+        everything = list(range(len(self.samples)))
+        self._seen = self._held_out = everything
+        if len(everything) >= LEAST_TO_HOLD_OUT:
+            share = 2 if self.goal is not None and self.goal.estimate is not None else 4
+            count = min(len(everything) // share, MOST_HELD_OUT)
+            order = np.random.default_rng(0).permutation(len(everything)).tolist()
+            self._held_out, self._seen = sorted(order[:count]), sorted(order[count:])
+
+    def _on_all(self, prepared: _Prepared) -> _Prepared:
+        """The same decisions, calibrated on all samples."""
+        everything = list(range(len(self.samples)))
+        if self._seen == everything:
+            return prepared
+        self._seen = self._held_out = everything
+        whole, _ = self._prepare(prepared.graph, self._calibration())
+        return dataclasses.replace(
+            whole, widenings=prepared.widenings, corrected=prepared.corrected, note=prepared.note
+        )  # fmt: skip
+
+    def _calibration(self) -> list[Feeds]:
+        return [self.samples[place] for place in self._seen]
+
+    def _prepare(self, graph: Graph, samples: list[Feeds]) -> tuple[_Prepared, dict[str, str]]:
+        seen = observe(self.backend, graph, samples, self.method != "minmax")
         shapes = self._shapes(graph)
         layers, reasons = find_layers(graph, shapes)
-        moments = input_moments(self.backend, graph, layers, list(self.samples))
+        moments = input_moments(self.backend, graph, layers, samples)
         weights = {
             layer.name: rounded_weights(graph.constants[layer.weight], layer.axis, moments.get(layer.name))
             for layer in layers
@@ -189,19 +234,24 @@ class PostTraining:
         with self.backend.open(with_outputs(graph, names)) as run:
             return {name: array.shape for name, array in run(self.samples[0]).items()}
 
-    def _best(self, prepared: _Prepared, plain: Graph, kept: set[str]) -> _Prepared:
+    def _best(self, prepared: _Prepared, kept: set[str]) -> _Prepared:
         """As it is, with corrected biases, or also equalised: whichever is closest to the float model."""
-        candidates = [prepared, dataclasses.replace(prepared, corrected=True, note="biases corrected")]
-        for strength in EQUALIZATION_STRENGTHS:
-            equal, groups = equalize(plain, prepared.layers, prepared.seen, strength)
-            if groups:
-                note = f"channels of {groups} activations equalised (strength {strength}), biases corrected"
-                candidates.append(dataclasses.replace(self._prepare(equal)[0], corrected=True, note=note))
         best, least = prepared, self._noise(prepared, kept)
-        for candidate in candidates[1:]:
+        corrected = dataclasses.replace(prepared, corrected=True, note="biases corrected")
+        noise = self._noise(corrected, kept)
+        if noise < _BETTER * least:
+            best, least = corrected, noise
+        for strength in EQUALIZATION_STRENGTHS:
+            equal, groups = equalize(prepared.graph, prepared.layers, prepared.seen, strength)
+            if not groups:
+                break
+            note = f"channels of {groups} activations equalised (strength {strength}), biases corrected"
+            # A few samples tell whether it is worth while.
+            candidate = dataclasses.replace(self._prepare(equal, self._search_samples()[0])[0], corrected=True)
             noise = self._noise(candidate, kept)
             if noise < _BETTER * least:
-                best, least = candidate, noise
+                whole = self._prepare(equal, self._calibration())[0]
+                best, least = dataclasses.replace(whole, corrected=True, note=note), noise
         return best
 
     def build(self, prepared: _Prepared, kept: set[str]) -> Graph:
@@ -210,9 +260,24 @@ class PostTraining:
         graph = prepared.graph
         if prepared.corrected:
             graph = correct_biases(graph, list(layers.values()), prepared.weights, prepared.seen)
-        chosen = chosen_nodes(graph, set(layers))
+        chosen = chosen_nodes(graph, set(layers), kept)
         scales = self._scales(prepared, chosen)
-        return fused(insert_quantization(graph, layers, prepared.weights, chosen, scales))
+        exact = {node.name for node in graph.nodes if node.op == "Add" and node.name in kept}
+        return fused(insert_quantization(graph, layers, prepared.weights, chosen, scales, exact))
+
+    def _widenings(self, prepared: _Prepared, kept: set[str]) -> dict[str, float]:
+        """Ranges that harm the outputs less than those of ``mse``, which looks at single values."""
+        if self.method != "mse":
+            return {}
+        graph = prepared.graph
+        chosen = chosen_nodes(graph, {layer.name for layer in prepared.layers} - kept)
+        values = {
+            name: prepared.seen[name]
+            for name in quantized_values(graph, chosen)
+            if name not in graph.inputs and not _inherits(GraphView(graph), name, chosen)
+        }
+        samples, expected = self._search_samples()
+        return widenings_by_effect(self.backend, graph, values, self.method, samples, expected)
 
     def _scales(self, prepared: _Prepared, chosen: set[str]) -> dict[str, Scale]:
         view = GraphView(prepared.graph)
@@ -222,14 +287,14 @@ class PostTraining:
         for name in order:
             if name not in values:
                 continue
-            producer, seen = view.producer(name), prepared.seen[name]
-            moves = producer is not None and (producer.op in MOVING or producer.op in ("Resize", "Pad"))
-            if producer is not None and moves and producer.name in chosen:
-                scales[name] = scales[producer.inputs[0]]
-            else:
-                # Pictures have 8 bits to begin with: their whole range is exact.
-                method = "minmax" if name in prepared.graph.inputs else self.method
-                scales[name] = activation_scale(choose_range(seen, method))
+            moved_from = _inherits(view, name, chosen)
+            if moved_from:
+                scales[name] = scales[moved_from]
+                continue
+            # Pictures have 8 bits to begin with: their whole range is exact.
+            method = "minmax" if name in prepared.graph.inputs else self.method
+            widening = prepared.widenings.get(name, 0.0)
+            scales[name] = activation_scale(widened_range(prepared.seen[name], method, widening))
         return scales
 
     def _noise(self, prepared: _Prepared, kept: set[str]) -> float:
@@ -237,13 +302,22 @@ class PostTraining:
         return noise_power(expected, list(run_samples(self.backend, self.build(prepared, kept), samples)))
 
     def _search_samples(self) -> tuple[list[Feeds], list[Outputs]]:
-        count = len(self.samples)
-        places = sorted({round(place) for place in np.linspace(0, count - 1, min(count, SEARCH_SAMPLES))})
+        count = len(self._held_out)
+        chosen = sorted({round(place) for place in np.linspace(0, count - 1, min(count, SEARCH_SAMPLES))})
+        places = [self._held_out[place] for place in chosen]
         return [self.samples[place] for place in places], [self._expected[place] for place in places]
 
     def _damages(self, prepared: _Prepared, kept: dict[str, str]) -> dict[str, float]:
         names = {layer.name for layer in prepared.layers}
-        return {name: self._noise(prepared, names - {name}) for name in names - kept.keys()}
+        damages = {name: self._noise(prepared, names - {name}) for name in names - kept.keys()}
+        chosen = chosen_nodes(prepared.graph, names - kept.keys())
+        scales = self._scales(prepared, chosen)
+        samples, expected = self._search_samples()
+        return damages | {
+            node.name: damage_of_sum(self.backend, prepared.graph, node, scales, samples, expected)
+            for node in prepared.graph.nodes
+            if node.op == "Add" and node.name in chosen
+        }
 
     def _keep_for_goal(
         self, prepared: _Prepared, kept: dict[str, str], damages: dict[str, float]
@@ -251,19 +325,28 @@ class PostTraining:
         if self.goal is None:
             return {}
         goal = self.goal
-        samples = list(self.samples)
+        places = range(len(self.samples)) if goal.estimate is None else self._held_out
 
         def holds(more: set[str]) -> bool:
             graph = self.build(prepared, more | kept.keys())
-            return goal.metric(self._expected, list(run_samples(self.backend, graph, samples))) >= goal.least
+            found = run_samples(self.backend, graph, [self.samples[place] for place in places])
+            return self._goal_value(goal, dict(zip(places, found, strict=True))) >= goal.least
 
         if holds(set()):
             return {}
         damages |= self._damages(prepared, kept)
-        worst = keep_worst(damages, {layer.name: layer.macs for layer in prepared.layers}, holds)
+        sizes = dict.fromkeys(damages, 0) | {layer.name: layer.macs for layer in prepared.layers}
+        worst = keep_worst({name: damages[name] for name in damages if name not in kept}, sizes, holds)
         if worst is None:
             raise QuantizationError(f"{goal.name} {goal.least:g} cannot be held even with all layers float")
         return dict.fromkeys(worst, f"too much damage for {goal.name} {goal.least:g}")
+
+    def _goal_value(self, goal: Goal, found: Mapping[int, Outputs]) -> float:
+        """What a goal's metric or estimate gives for outputs by place of their sample."""
+        if goal.estimate is None:
+            return goal.metric(self._expected, [found[place] for place in range(len(self.samples))])
+        pairs = [(self._expected[place], found[place]) for place in self._held_out]
+        return goal.estimate(self._expected, pairs)
 
     def _keep_fast(
         self, graph: Graph, prepared: _Prepared, kept: dict[str, str]
@@ -281,7 +364,7 @@ class PostTraining:
             for layer in prepared.layers
         }
         slow = {name for name, (before, after) in times.items() if after is not None and after > _SLOWER * before}
-        if slow and len(slow) + len(kept) < len(prepared.layers) and not self.keep_slow:
+        if slow and any(layer.name not in slow | kept.keys() for layer in prepared.layers) and not self.keep_slow:
             before, after = self.backend.compare_seconds(mixed, self.build(prepared, slow | kept.keys()), feeds)
             if after < _FASTER * before:
                 kept = {**kept, **dict.fromkeys(slow, "float is faster on this machine")}
@@ -292,11 +375,11 @@ class PostTraining:
         times: dict[str, tuple[float, float | None]],
     ) -> Quantized:  # fmt: skip
         layers = {layer.name: layer for layer in prepared.layers}
-        result = self.build(prepared, {name for name in reasons if name in layers})
+        result = self.build(prepared, set(reasons))
         result.metadata = {**graph.metadata, "quantization": f"int8, calibrated by {self.method}"}
         rows = []
-        for node in graph.nodes:
-            if node.name not in layers and node.name not in reasons:
+        for node in prepared.graph.nodes:
+            if node.name not in layers and node.name not in reasons and node.name not in damages:
                 continue
             before, after = times.get(node.name, (0.0, None))
             macs = layers[node.name].macs if node.name in layers else 0
@@ -305,8 +388,16 @@ class PostTraining:
                 LayerResult(node.name, node.op, macs, not reason, reason, damages.get(node.name), before, after)
             )
         outputs: list[Outputs] = list(run_samples(self.backend, result, list(self.samples)))
-        value = self.goal.metric(self._expected, outputs) if self.goal else None
+        value = self._goal_value(self.goal, dict(enumerate(outputs))) if self.goal else None
         return Quantized(result, rows, [prepared.note] if prepared.note else [], self._expected, outputs, value)
+
+
+def _inherits(view: GraphView, name: str, chosen: set[str]) -> str:
+    """The value whose scale a value has since a chosen node only moves its elements; ``""`` if none does."""
+    producer = view.producer(name)
+    if producer is None or producer.name not in chosen:
+        return ""
+    return producer.inputs[0] if producer.op in MOVING or producer.op in ("Resize", "Pad") else ""
 
 
 def _with_conversions(graph: Graph, times: dict[str, float], name: str) -> float:

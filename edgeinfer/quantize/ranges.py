@@ -35,6 +35,22 @@ def choose_range(seen: Observation, method: str) -> Range:
     return min(low, 0.0), max(high, 0.0)
 
 
+def widened_range(seen: Observation, method: str, widening: float) -> Range:
+    """The range that a method chooses, widened by a share of what it cuts off.
+
+    Args:
+        seen: what was seen of the value.
+        method: a key of METHODS.
+        widening: 0 for the method's range to 1 for the whole.
+
+    Raises:
+        QuantizationError: if there is no such method.
+    """
+    low, high = choose_range(seen, method)
+    lowest, highest = choose_range(seen, "minmax")
+    return low + widening * (lowest - low), high + widening * (highest - high)
+
+
 def _minmax(seen: Observation) -> Range:
     return seen.low, seen.high
 

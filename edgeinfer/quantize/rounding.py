@@ -19,10 +19,12 @@ from edgeinfer.quantize.layers import Layer
 from edgeinfer.quantize.observation import with_outputs
 from edgeinfer.quantize.scales import quantized_weight, weight_scales
 
-# Positions of a picture that enter H; rows of a matrix likewise.
-PATCHES = 256
+# Positions of a picture that enter H at most, and of all pictures together; rows of a matrix likewise.
+PATCHES, ALL_PATCHES = 256, 8192
 # Larger H cost too much time and memory; such layers have sums so long that errors average out.
 LARGEST_DEPTH = 2560
+# Columns rounded before all others learn of it.
+_BLOCK = 32
 # Share of H's mean diagonal added to it: directions seen too rarely must not be trusted.
 DAMPING = 0.01
 
@@ -41,12 +43,15 @@ def input_moments(
     small = [layer for layer in layers if _has_rows(layer) and _depth(graph, layer) <= LARGEST_DEPTH]
     inputs = [layer.node.inputs[0] for layer in small if layer.node.inputs[0] not in graph.inputs]
     generator = np.random.default_rng(0)
+    patches = min(PATCHES, -(-ALL_PATCHES // len(samples)))
     moments: dict[str, np.ndarray] = {}
     with backend.open(with_outputs(graph, inputs)) as run:
         for feeds in samples:
             values = {**feeds, **run(feeds)}
             for layer in small:
-                x = _patches(layer.node, graph.constants[layer.weight], values[layer.node.inputs[0]], generator)
+                x = _patches(
+                    layer.node, graph.constants[layer.weight], values[layer.node.inputs[0]], patches, generator
+                )
                 moment = np.matmul(x.transpose(0, 2, 1), x) / (x.shape[1] * len(samples))
                 moments[layer.name] = moments[layer.name] + moment if layer.name in moments else moment
     return moments
@@ -62,25 +67,28 @@ def _depth(graph: Graph, layer: Layer) -> int:
     return weight.size // weight.shape[layer.axis]
 
 
-def _patches(node: Node, weight: np.ndarray, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _patches(
+    node: Node, weight: np.ndarray, x: np.ndarray, most: int, generator: np.random.Generator
+) -> np.ndarray:  # fmt: skip
     """What some outputs of a layer see of its input, float64 [groups, positions, depth]."""
     if node.op != "Conv":
         rows = x.reshape(-1, x.shape[-1])
-        chosen = generator.permutation(rows.shape[0])[:PATCHES]
+        chosen = generator.permutation(rows.shape[0])[:most]
         return rows[chosen][None].astype(np.float64)
     attributes = node.attributes
     up = attributes.get("upsample", (1, 1))
-    picture = x[0].repeat(up[0], axis=1).repeat(up[1], axis=2)
+    picture = x[0] if tuple(up) == (1, 1) else x[0].repeat(up[0], axis=1).repeat(up[1], axis=2)
     pads = attributes.get("pads") or [0, 0, 0, 0]
-    picture = pad_array(
-        picture, [(0, 0), (pads[0], pads[2]), (pads[1], pads[3])], attributes.get("pad_mode", "constant")
-    )
+    if any(pads):
+        picture = pad_array(
+            picture, [(0, 0), (pads[0], pads[2]), (pads[1], pads[3])], attributes.get("pad_mode", "constant")
+        )
     strides, dilations = attributes.get("strides") or (1, 1), attributes.get("dilations") or (1, 1)
     kernel = weight.shape[2:]
     spans = [(size - 1) * dilation for size, dilation in zip(kernel, dilations, strict=True)]
     heights = np.arange(0, picture.shape[1] - spans[0], strides[0])
     widths = np.arange(0, picture.shape[2] - spans[1], strides[1])
-    places = generator.permutation(heights.size * widths.size)[:PATCHES]
+    places = generator.permutation(heights.size * widths.size)[:most]
     top, left = heights[places // widths.size], widths[places % widths.size]
     rows = top[:, None, None] + (np.arange(kernel[0]) * dilations[0])[None, :, None]
     columns = left[:, None, None] + (np.arange(kernel[1]) * dilations[1])[None, None, :]
@@ -113,12 +121,18 @@ def rounded_weights(weight: np.ndarray, axis: int, moment: np.ndarray | None) ->
     # Upper triangular U with inverse(H) = U^T U.
     upper = np.linalg.cholesky(np.linalg.inv(moment)).transpose(0, 2, 1)
     integers = np.empty(rest.shape, np.int8)
-    for column in range(depth):
-        values = rest[:, :, column]
-        nearest = np.clip(np.rint(values / scales), -127, 127)
-        integers[:, :, column] = nearest
-        error = (values - nearest * scales) / upper[:, column, column][:, None]
-        rest[:, :, column + 1 :] -= error[:, :, None] * upper[:, None, column, column + 1 :]
+    for start in range(0, depth, _BLOCK):
+        end = min(start + _BLOCK, depth)
+        errors = np.empty((groups, rest.shape[1], end - start))
+        for column in range(start, end):
+            values = rest[:, :, column]
+            nearest = np.clip(np.rint(values / scales), -127, 127)
+            integers[:, :, column] = nearest
+            error = (values - nearest * scales) / upper[:, column, column][:, None]
+            errors[:, :, column - start] = error
+            rest[:, :, column + 1 : end] -= error[:, :, None] * upper[:, None, column, column + 1 : end]
+        # Columns far behind only have to know of a whole block's errors: one product instead of many small ones.
+        rest[:, :, end:] -= errors @ upper[:, start:end, end:]
     back = np.argsort(order, axis=1)
     integers = np.take_along_axis(integers, back[:, None, :], 2)
     moved = np.moveaxis(weight, axis, 0).shape

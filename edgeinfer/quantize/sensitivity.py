@@ -8,6 +8,9 @@ import numpy as np
 
 from edgeinfer.quantize.metrics import Outputs
 
+# Layers cost at least this share of all multiply-adds: turning numbers into integers and back takes time too.
+_SMALLEST_SHARE = 0.005
+
 
 def noise_power(expected: list[Outputs], found: list[Outputs]) -> float:
     """Mean squared error over all outputs and samples, each output relative to its own power."""
@@ -21,10 +24,10 @@ def noise_power(expected: list[Outputs], found: list[Outputs]) -> float:
 
 
 def keep_worst(damages: dict[str, float], sizes: dict[str, int], holds: Callable[[set[str]], bool]) -> set[str] | None:
-    """The layers that must stay float for a goal to hold: few, and small ones.
+    """The layers that must stay float for a goal to hold, with as few multiply-adds as can be.
 
-    The layers of most damage are taken first, as many as are needed by bisection; then those that turn out not to be
-    needed are given back, large ones first.
+    Noise of layers adds up. So those that do most damage for their size are taken first, as many as are needed by
+    bisection; then those that turn out not to be needed are given back, large ones first, small ones not at all.
 
     Args:
         damages: noise that each layer alone brings, by name.
@@ -34,7 +37,8 @@ def keep_worst(damages: dict[str, float], sizes: dict[str, int], holds: Callable
     Returns:
         The layers, or None if the goal does not even hold with all of them float.
     """
-    order = sorted(damages, key=lambda name: -damages[name])
+    least = max(1.0, _SMALLEST_SHARE * sum(sizes[name] for name in damages))
+    order = sorted(damages, key=lambda name: -damages[name] / max(sizes[name], least))
     if not holds(set(order)):
         return None
     low, high = 0, len(order)
@@ -46,7 +50,7 @@ def keep_worst(damages: dict[str, float], sizes: dict[str, int], holds: Callable
             low = middle + 1
     kept = set(order[:high])
     for name in _largest_first(kept, sizes):
-        if len(kept) > 1 and holds(kept - {name}):
+        if len(kept) > 1 and sizes[name] >= least and holds(kept - {name}):
             kept.discard(name)
     return kept
 

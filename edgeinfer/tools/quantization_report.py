@@ -38,7 +38,9 @@ def print_report(
     if goal is not None and result.goal_value is not None:
         print(f"{goal.name} {result.goal_value:.4g} (goal: at least {goal.least:g})")
     print_table("error of the outputs against the float model", *error_rows(result))
-    layers = [layer for layer in result.layers if explain or (layer.reason and layer.macs)]
+    layers = [
+        layer for layer in result.layers if explain or (layer.reason and (layer.macs or layer.damage is not None))
+    ]
     if layers:
         print_table("layers" if explain else "layers that stay float", LAYER_HEADERS, layer_rows(layers))
 

@@ -16,7 +16,15 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.format import read_edge
 from edgeinfer.graph import Graph
 from edgeinfer.quantize import Goal, PostTraining, Quantized
-from edgeinfer.quantize.metrics import Outputs, agreement, cosine, peak_signal_to_noise, signal_to_noise, worst_psnr
+from edgeinfer.quantize.metrics import (
+    Outputs,
+    agreement,
+    cosine,
+    expected_agreement,
+    peak_signal_to_noise,
+    signal_to_noise,
+    worst_psnr,
+)
 from edgeinfer.tools.session_backend import SessionBackend
 
 
@@ -33,7 +41,7 @@ def make_goal(psnr: float | None, top1: float | None, metric: str | None, least:
 
     Args:
         psnr: least PSNR of all outputs of all samples, in dB.
-        top1: least share of outputs whose largest element is the same.
+        top1: least share of outputs whose largest element is the same, to be expected on data that were not seen.
         metric: a Python function ``FILE.py:NAME`` or ``MODULE:NAME``; it takes two lists of dictionaries of arrays,
             the float model's outputs for all samples and the quantized model's, and returns a number.
         least: the least value of that function.
@@ -45,7 +53,7 @@ def make_goal(psnr: float | None, top1: float | None, metric: str | None, least:
     if psnr is not None:
         goals.append(Goal("PSNR", worst_psnr, psnr))
     if top1 is not None:
-        goals.append(Goal("agreement", agreement, top1))
+        goals.append(Goal("agreement", agreement, top1, expected_agreement))
     if metric is not None:
         if least is None:
             raise QuantizationError("say with --least which value of the metric will do")

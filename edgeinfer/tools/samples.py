@@ -14,6 +14,7 @@ from edgeinfer.tools.inspect import default_shapes
 
 Sample = dict[str, np.ndarray]
 CHANNELS = 3
+CROP_SHARES = (0.4, 1.0)
 
 
 def read_samples(
@@ -23,6 +24,7 @@ def read_samples(
     shapes: Mapping[str, tuple[int, ...]],
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
+    crops: int = 0,
 ) -> list[Sample]:
     """Samples for a model, one at a time (batches of one).
 
@@ -30,16 +32,20 @@ def read_samples(
         ports: the model's inputs.
         data: a folder with pictures (looked through with its subfolders), one picture, an ``.npz`` file with an array
             for every input, or an ``.npy`` file for a model with one input. The arrays' first axis counts samples.
-        limit: at most so many, spread evenly over all there are.
+        limit: at most so many pictures or arrays, spread evenly over all there are.
         shapes: sizes for pictures; inputs left out have their declared size, or 256 where it is open.
         mean: taken from pictures with values 0..1, one number or three.
         std: what they are then divided by.
+        crops: how many samples each picture gives: parts of it, of 40 to 100 % of its size, by a seeded generator,
+            every other one mirrored. 0 for the middle of the whole picture.
 
     Raises:
         InputError: if there is no data, or it does not fit the inputs.
     """
     if data.is_dir() or data.suffix.lower() in PICTURE_SUFFIXES:
-        return _from_pictures(ports, data, limit, default_shapes(ports, shapes), mean, std)
+        return _from_pictures(ports, data, limit, default_shapes(ports, shapes), mean, std, crops)
+    if crops:
+        raise InputError(f"{data} holds arrays: crops are taken of pictures alone")
     if data.suffix.lower() in (".npz", ".npy"):
         return _from_arrays(ports, data, limit)
     found = "is neither a folder, a picture, .npz nor .npy" if data.exists() else "does not exist"
@@ -52,7 +58,7 @@ def _spread(count: int, limit: int) -> list[int]:
 
 def _from_pictures(
     ports: Sequence[Port], data: Path, limit: int, shapes: Mapping[str, tuple[int, ...]],
-    mean: Sequence[float], std: Sequence[float],
+    mean: Sequence[float], std: Sequence[float], crops: int,
 ) -> list[Sample]:  # fmt: skip
     files = sorted(path for path in data.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     files = files if data.is_dir() else [data]
@@ -66,11 +72,14 @@ def _from_pictures(
     # Pictures come again where that shows more of the unit vectors.
     vectors = max((shapes[port.name][0] for port in others), default=0)
     places = _spread(len(files), limit)
-    places = [places[index % len(places)] for index in range(max(len(places), min(limit, vectors)))]
+    places = [places[index % len(places)] for index in range(max(len(places) * max(1, crops), min(limit, vectors)))]
     samples = []
+    generator = np.random.default_rng(0)
+    port = pictures[0]
     for index, place in enumerate(places):
-        port = pictures[0]
-        feeds = {port.name: _picture(files[place], port, shapes[port.name], mean, std)}
+        pixels = read_picture(files[place])
+        pixels = random_crop(pixels, *_size(port, shapes[port.name]), generator) if crops else pixels
+        feeds = {port.name: _picture(pixels, port, shapes[port.name], mean, std)}
         feeds |= {other.name: _unit_vector(other, shapes[other.name][0], index) for other in others}
         samples.append(feeds)
     return samples
@@ -87,11 +96,38 @@ def _unit_vector(port: Port, size: int, index: int) -> np.ndarray:
     return vector
 
 
-def _picture(path: Path, port: Port, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def random_crop(
+    pixels: np.ndarray, height: int, width: int, generator: np.random.Generator
+) -> np.ndarray:  # fmt: skip
+    """A part of a picture of the proportions of a size, 40 to 100 % of the largest such part; maybe mirrored.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        height: of the size whose proportions the part has.
+        width: likewise.
+        generator: what chooses.
+    """
+    fit = min(pixels.shape[0] / height, pixels.shape[1] / width) * generator.uniform(*CROP_SHARES)
+    tall, wide = max(1, int(height * fit)), max(1, int(width * fit))
+    top = generator.integers(pixels.shape[0] - tall + 1)
+    left = generator.integers(pixels.shape[1] - wide + 1)
+    part = pixels[top : top + tall, left : left + wide]
+    return part[:, ::-1] if generator.random() < 1 / 2 else part
+
+
+def _size(port: Port, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a picture."""
+    height, width = shape[2:] if port.shape is not None and port.shape[1] == CHANNELS else shape[1:3]
+    return height, width
+
+
+def _picture(
+    pixels: np.ndarray, port: Port, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float]
+) -> np.ndarray:  # fmt: skip
     """The middle of a picture in a size, so that nothing is distorted."""
     first = port.shape is not None and port.shape[1] == CHANNELS
-    height, width = shape[2:] if first else shape[1:3]
-    image = pillow().fromarray(read_picture(path))
+    height, width = _size(port, shape)
+    image = pillow().fromarray(np.ascontiguousarray(pixels))
     pixels = np.asarray(pillow("ImageOps").fit(image, (width, height), pillow().Resampling.BICUBIC))
     if port.dtype.numpy == np.uint8:
         array = pixels

@@ -76,5 +76,10 @@ def samples() -> list[dict[str, np.ndarray]]:
 
 
 @pytest.fixture
+def many_samples() -> list[dict[str, np.ndarray]]:
+    return build_samples(24)
+
+
+@pytest.fixture
 def backend() -> ReferenceBackend:
     return ReferenceBackend()

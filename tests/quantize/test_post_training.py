@@ -12,10 +12,18 @@ from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
 from edgeinfer.ops import infer_types, run_graph
 from edgeinfer.passes import count_operators
 from edgeinfer.quantize import Goal, PostTraining
+from edgeinfer.quantize.effects import widenings_by_effect
 from edgeinfer.quantize.equalization import equalize
 from edgeinfer.quantize.insertion import spelled_out
 from edgeinfer.quantize.layers import chosen_nodes, find_layers
-from edgeinfer.quantize.metrics import agreement, cosine, peak_signal_to_noise, signal_to_noise, worst_psnr
+from edgeinfer.quantize.metrics import (
+    agreement,
+    cosine,
+    expected_agreement,
+    peak_signal_to_noise,
+    signal_to_noise,
+    worst_psnr,
+)
 from edgeinfer.quantize.observation import observe
 from edgeinfer.quantize.sensitivity import keep_worst
 from edgeinfer.runtime.session import Session
@@ -247,3 +255,81 @@ def test_metrics():
     assert cosine(np.zeros(2), np.zeros(2)) == 1
     scores = [{"y": np.array([[1.0, 2.0], [4.0, 3.0]])}]
     assert agreement(scores, [{"y": np.array([[0.0, 5.0], [0.0, 1.0]])}]) == 0.5
+
+
+def test_expected_agreement_is_what_other_samples_will_show():
+    random = np.random.default_rng(0)
+    scores = random.standard_normal((600, 10))
+    found = scores + 0.1 * random.standard_normal(scores.shape)
+    expected = [{"y": row[None]} for row in scores]
+    outputs = [{"y": row[None]} for row in found]
+    pairs = list(zip(expected, outputs, strict=True))
+    plain = agreement(expected, outputs)
+    assert expected_agreement(expected, pairs[:40]) == pytest.approx(plain, abs=0.02)
+    assert expected_agreement(expected, [(x, x) for x in expected[:40]]) == 1
+
+
+def test_goal_on_data_not_seen_keeps_sums_and_layers_float(network, many_samples, backend):
+    samples, seen = many_samples, []
+
+    def estimate(expected, pairs):
+        seen.append((len(expected), len(pairs)))
+        return min(signal_to_noise(a["scores"], b["scores"]) for a, b in pairs)
+
+    least = estimate_of_all_integers(network, samples, backend) + 4
+    goal = Goal("SNR", lambda expected, found: 0.0, least, estimate)
+    result = PostTraining(backend, samples, goal=goal).run(network)
+    assert set(seen) == {(24, 12)}
+    assert result.goal_value is not None
+    assert result.goal_value >= least
+    assert 0 < result.integer_share < 1
+    assert "second.residual" in [layer.name for layer in result.layers if layer.damage is not None]
+
+
+def estimate_of_all_integers(network, samples, backend):
+    loose = PostTraining(backend, samples).run(network)
+    pairs = zip(loose.expected, loose.outputs, strict=True)
+    return min(signal_to_noise(a["scores"], b["scores"]) for a, b in pairs)
+
+
+def test_sums_kept_float_add_what_is_not_rounded(network, samples, backend):
+    training = PostTraining(backend, samples)
+    plain = spelled_out(network)
+    kept = PostTraining(backend, samples, keep_float=["second.residual"]).run(network)
+    whole = training.run(network)
+    assert count_operators(whole.graph)["edgeinfer.QAdd"] == 1
+    assert "edgeinfer.QAdd" not in count_operators(kept.graph)
+    (total,) = [node for node in plain.nodes if node.name == "second.residual"]
+    by_name = {node.name: node for node in kept.graph.nodes}
+    assert by_name["first"].op == by_name["second"].op == "QConv"
+    readers = [node for node in kept.graph.nodes if total.inputs[1] in node.inputs]
+    assert readers
+
+
+def test_ranges_are_chosen_by_what_they_do_to_outputs(backend):
+    # One rare element decides about the outputs: cutting it off must not pay.
+    random = np.random.default_rng(0)
+    graph = Graph("rare", ["image"], ["y"], [], {"image": TensorType(DType.FLOAT32, (1, 3, 160, 160))})
+    graph.add_constant("w", np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1))
+    graph.nodes = [
+        Node("Conv", ["image", "w"], ["a"], {}, "conv", FUSED), Node("GlobalMaxPool", ["a"], ["y"], {}, "max"),
+    ]  # fmt: skip
+    graph.types = infer_types(graph)[0]
+    data = [{"image": random.random((1, 3, 160, 160), np.float32)} for _ in range(4)]
+    for feeds in data:
+        feeds["image"][0, :, 3, 3] = 1.6
+    watched = {"a": observe(backend, graph, data, histograms=True)["a"]}
+    expected = [run_graph(graph, feeds) for feeds in data]
+    found = widenings_by_effect(backend, graph, watched, "percentile", data, expected)
+    assert found == {"a": 1.0}
+
+
+@pytest.mark.parametrize("outlier", [1e30, -1e30, 3e38])
+def test_outliers_in_the_data_give_a_defined_result(network, samples, backend, outlier):
+    samples[2]["image"][0, 0, 5, 5] = outlier
+    if abs(outlier) > 1e38:
+        with pytest.raises(QuantizationError, match="gives NaN or infinity for sample 2"):
+            PostTraining(backend, samples).run(network)
+        return
+    result = PostTraining(backend, samples).run(network)
+    assert all(np.isfinite(outputs["scores"]).all() for outputs in result.outputs)

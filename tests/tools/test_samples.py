@@ -54,6 +54,25 @@ def test_vectors_beside_pictures_take_one_style_after_the_other(photos):
     assert all(sample["style"].sum() == 1 for sample in samples)
 
 
+def test_crops_are_parts_of_every_picture_and_always_the_same(photos):
+    gradient = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (100, 200, 3))
+    Image.fromarray(np.ascontiguousarray(gradient)).save(photos / "a.png")
+    first, second = (
+        [x["image"] for x in read_samples([PICTURE], photos, 8, {"image": (1, 3, 8, 16)}, crops=5)] for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert len(first) == 15
+    spans = [float(np.ptp(crop[0, 0, 3])) * 255 for crop in first[::3]]
+    assert all(0.3 * 200 < span <= 200 for span in spans)
+    assert len({round(span) for span in spans}) > 2
+
+
+def test_arrays_have_no_crops(tmp_path):
+    np.savez(tmp_path / "data.npz", image=np.zeros((2, 3, 6, 6), np.float32))
+    with pytest.raises(InputError, match="crops are taken of pictures alone"):
+        read_samples([PICTURE], tmp_path / "data.npz", 9, {}, crops=2)
+
+
 @pytest.mark.parametrize(("shape", "expected"), [((4, 1, 3, 6, 6), 4), ((4, 3, 6, 6), 4)])
 def test_arrays_with_and_without_a_batch_axis(tmp_path, shape, expected):
     np.savez(tmp_path / "data.npz", image=np.zeros(shape, np.float32))
