@@ -22,26 +22,35 @@ def f32_quantize(simd: Simd) -> Callable[..., None]:
     lanes, load, load_first, splat = simd.lanes, simd.load, simd.load_first, simd.splat
     octets = byte_vectors(simd)
     store_bytes, store_first_bytes = octets.store, octets.store_first
+    store_group, group = octets.store_group, octets.group
 
     def body(p: Any, worker: Any) -> None:
         x, y = buffer_f32(worker, p.x), buffer_u8(worker, p.y)
-        scale, low, high = splat(np.float32(p.scale)), splat(np.float32(p.low)), splat(np.float32(p.high))
+        least, most, zero_point = np.float32(p.low), np.float32(p.high), p.zero_point
+        scale, low, high = splat(np.float32(p.scale)), splat(least), splat(most)
         while True:
             task = claim(worker)
             if task >= p.tiles:
                 break
             start = task * p.task_count
             stop = min(p.count, start + p.task_count)
-            for i in range(start, stop, lanes):
+            whole = start + (stop - start) // group * group
+            for i in range(start, whole, group):
+                a, b = load(x, i) / scale, load(x, i + lanes) / scale
+                c, d = load(x, i + 2 * lanes) / scale, load(x, i + 3 * lanes) / scale
+                a, b = select(a > low, a, low), select(b > low, b, low)
+                c, d = select(c > low, c, low), select(d > low, d, low)
+                store_group(y, i, (a, b, c, d), zero_point, least, most)
+            for i in range(whole, stop, lanes):
                 count = stop - i
                 value = load(x, i) if count >= lanes else load_first(x, i, count)
                 value = value / scale
                 value = select(value > low, value, low)
                 value = select(value < high, value, high)
                 if count >= lanes:
-                    store_bytes(y, i, value, p.zero_point)
+                    store_bytes(y, i, value, zero_point)
                 else:
-                    store_first_bytes(y, i, value, count, p.zero_point)
+                    store_first_bytes(y, i, value, count, zero_point)
 
     return body
 

@@ -19,10 +19,10 @@ from numba import njit
 from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
-from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
+from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, byte_output, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
-from edgeinfer.simd.pointers import buffer_f32
+from edgeinfer.simd.pointers import buffer_f32, claim
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import bits_to_f32
 
@@ -34,6 +34,18 @@ TILES = {
     "v128": [(4, 2), (8, 1), (1, 4)],
     "dotprod": [(8, 2), (7, 3), (4, 4), (14, 1), (1, 4)],
     "neon": [(4, 4), (7, 2), (8, 1), (1, 4)],
+}
+
+
+# Of at least two rows of pixels; there are other kernels for one.
+POINTWISE_TILES = {
+    "vnni": [(8, 2), (7, 2), (7, 3), (14, 1)],
+    "avx512": [(8, 2), (4, 4), (14, 1)],
+    "avxvnni": [(6, 2), (4, 3), (10, 1)],
+    "avx2": [(4, 2), (8, 1)],
+    "v128": [(4, 2), (8, 1)],
+    "dotprod": [(5, 4), (7, 3), (8, 2)],
+    "neon": [(4, 4), (7, 2)],
 }
 
 
@@ -73,3 +85,62 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
             finish, output.finish_task,
         )
     )  # fmt: skip
+
+
+def pointwise_products(ops: ByteTileOps) -> Callable[..., Any]:
+    """As ``inner_products``, for weights packed by groups."""
+    outer, half, group, columns, lanes = ops.outer, ops.outer_half, ops.outer_group, ops.columns, ops.lanes
+    by_lane = ops.by_lane
+
+    @njit(forceinline=True, error_model="numpy")
+    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
+        k = 0
+        if by_lane:
+            while k + lanes <= count:
+                tile = group(tile, x, index + k, row_stride, w, w_index + k * columns)
+                k += lanes
+            if k + lanes // 2 <= count:
+                tile = half(tile, x, index + k, row_stride, w, w_index + k * columns)
+                k += lanes // 2
+        while k < count:
+            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
+            k += 1
+        return tile
+
+    return accumulate
+
+
+@kernel_family("qu8_pointwise", QUANTIZED_CONV_PARAMS, POINTWISE_TILES, width=4, grouped=1)
+def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Pointwise convolution of one row of at least ``rows`` pixels to bytes, with no activation but bounds.
+
+    The last tile of pixels overlaps the one before where they are no multiple of its rows.
+    """
+    sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
+    splat_sums, splat_floats, scaled_by = sums.splat_row, floats.splat_row, sums.scaled_by
+    inner, columns, output = pointwise_products(sums), sums.columns, byte_output(simd, floats)
+    buffers_of, write = output.buffers, output.write
+
+    def body(p: Any, worker: Any) -> None:
+        x, w, buffers = buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffers_of(p, worker)
+        bias, factors = buffer_f32(worker, p.bias), buffer_f32(worker, p.multipliers)
+        pixels, channels, out_channels, task_pixels = p.out_width, p.channels, p.out_channels, p.task_columns
+        task_blocks, block_tasks, tasks, y_pixel, y_start = p.task_blocks, p.block_tasks, p.tiles, p.y_pixel, p.y_start
+        blocks = (out_channels + columns - 1) // columns
+        while True:
+            task = claim(worker)
+            if task >= tasks:
+                break
+            first_block = task % block_tasks * task_blocks
+            first = task // block_tasks * task_pixels
+            stop = min(pixels, first + task_pixels)
+            for block in range(first_block, min(blocks, first_block + task_blocks)):
+                channel = block * columns
+                begin, scales = splat_sums(bias, channel), splat_floats(factors, channel)
+                for at in range(first, stop, tile_rows):
+                    pixel = min(at, pixels - tile_rows)
+                    tile = inner(begin, x, pixel * channels, channels, w, channel * channels, channels)
+                    place = y_start + pixel * y_pixel + channel
+                    write(scaled_by(tile, scales), buffers, place, tile_rows, out_channels - channel)
+
+    return body

@@ -46,15 +46,14 @@ def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
         for kx in range(p.kernel_width):
             total = total + load_i32(integers, at + kx * (pitch + outputs))
         value = to_f32(total) * multipliers
-        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
+        low, high = np.float32(p.low), np.float32(p.high)
         if p.activation != 0:
             value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
             value = value / splat(np.float32(p.y_scale))
-        value = clamp(value, low, high)
         if p.float_y != 0:
-            store_first(y, place, value, outputs)
+            store_first(y, place, clamp(value, splat(low), splat(high)), outputs)
         else:
-            store_bytes(as_tile(value), y_bytes, place, 0, 1, outputs, p.y_zero_point)
+            store_bytes(as_tile(value), y_bytes, place, 0, 1, outputs, p.y_zero_point, low, high)
 
     return few_outputs_conv(
         simd,

@@ -15,11 +15,11 @@ from edgeinfer.simd.pointers import buffer_u8, claim
 from edgeinfer.simd.vectors import clamp
 
 # As the float kernel's; flips and zero points as in QUANTIZE_PARAMS; low and high bound the integers less y's zero
-# point, least and most the numbers before they are divided by y_scale.
+# point.
 QUANTIZED_BINARY_PARAMS = struct(
     "a b y operator size_0 size_1 size_2 size_3 a_0 a_1 a_2 a_3 a_inner b_0 b_1 b_2 b_3 b_inner"
     " inner task_inner inner_tasks rows task_rows tiles a_flip b_flip a_zero_point b_zero_point y_zero_point",
-    "a_scale b_scale y_scale low high least most",
+    "a_scale b_scale y_scale low high",
 )
 TABLE_PARAMS = struct("x y table count task_count tiles")
 
@@ -32,6 +32,16 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
     lanes, splat = simd.lanes, simd.splat
     octets = byte_vectors(simd)
     load, load_first, store, store_first = octets.load, octets.load_first, octets.store, octets.store_first
+    load_group, store_group, group = octets.load_group, octets.store_group, octets.group
+
+    @njit(forceinline=True, error_model="numpy")
+    def combined(left: Any, right: Any, product: Any, y_scale: Any) -> Any:
+        return (left * right if product else left + right) / y_scale
+
+    @njit(forceinline=True, error_model="numpy")
+    def several(x: Any, at: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
+        a, b, c, d = load_group(x, at, flip)
+        return (a - zero_point) * scale, (b - zero_point) * scale, (c - zero_point) * scale, (d - zero_point) * scale
 
     @njit(forceinline=True, error_model="numpy")
     def operand(x: Any, at: Any, i: Any, inner: Any, count: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
@@ -49,8 +59,9 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
             splat(np.float32(p.a_scale)), splat(np.float32(p.b_scale)), splat(np.float32(p.y_scale)),
         )  # fmt: skip
         a_zero, b_zero = splat(np.float32(p.a_zero_point)), splat(np.float32(p.b_zero_point))
-        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
-        least, most = splat(np.float32(p.least)), splat(np.float32(p.most))
+        least, most, y_zero, product = np.float32(p.low), np.float32(p.high), p.y_zero_point, p.operator == _MUL
+        low, high, a_flip, b_flip, inner = splat(least), splat(most), p.a_flip, p.b_flip, p.inner
+        by_group = p.a_inner != 0 and p.b_inner != 0
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -67,16 +78,24 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
                 i0 = rest // p.size_1
                 a_at = i0 * p.a_0 + i1 * p.a_1 + i2 * p.a_2 + i3 * p.a_3
                 b_at = i0 * p.b_0 + i1 * p.b_1 + i2 * p.b_2 + i3 * p.b_3
-                for i in range(start, stop, lanes):
+                whole = start + (stop - start) // group * group if by_group else start
+                for i in range(start, whole, group):
+                    a_0, a_1, a_2, a_3 = several(a, a_at + i, a_flip, a_zero, a_scale)
+                    b_0, b_1, b_2, b_3 = several(b, b_at + i, b_flip, b_zero, b_scale)
+                    values = (
+                        combined(a_0, b_0, product, y_scale), combined(a_1, b_1, product, y_scale),
+                        combined(a_2, b_2, product, y_scale), combined(a_3, b_3, product, y_scale),
+                    )  # fmt: skip
+                    store_group(y, row * inner + i, values, y_zero, least, most)
+                for i in range(whole, stop, lanes):
                     count = stop - i
-                    left = operand(a, a_at, i, p.a_inner, count, p.a_flip, a_zero, a_scale)
-                    right = operand(b, b_at, i, p.b_inner, count, p.b_flip, b_zero, b_scale)
-                    value = left * right if p.operator == _MUL else left + right
-                    value = clamp(clamp(value, least, most) / y_scale, low, high)
+                    left = operand(a, a_at, i, p.a_inner, count, a_flip, a_zero, a_scale)
+                    right = operand(b, b_at, i, p.b_inner, count, b_flip, b_zero, b_scale)
+                    value = clamp(combined(left, right, product, y_scale), low, high)
                     if count >= lanes:
-                        store(y, row * p.inner + i, value, p.y_zero_point)
+                        store(y, row * inner + i, value, y_zero)
                     else:
-                        store_first(y, row * p.inner + i, value, count, p.y_zero_point)
+                        store_first(y, row * inner + i, value, count, y_zero)
 
     return body
 

@@ -42,24 +42,24 @@ class QuantizedOutput:
 
 def quantized_output(simd: Simd, ops: TileOps) -> QuantizedOutput:
     """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS."""
-    clamp, store_tile, store_bytes = ops.clamp, ops.store, store_bytes_of(ops.type)
+    clamp, store_tile, store_bytes = ops.clamp, ops.store, store_bytes_of(simd, ops.type)
     activate_pixels, activated = pixel_activation(simd), _activated_tile(simd, ops)
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        return buffer_f32(worker, p.y), buffer_u8(worker, p.y), advance(scratch_f32(worker), p.tile_scratch)
+        bounds = np.float32(p.low), np.float32(p.high), p.y_zero_point, p.y_pixel, p.float_y, p.activation
+        return buffer_f32(worker, p.y), buffer_u8(worker, p.y), advance(scratch_f32(worker), p.tile_scratch), bounds
 
     @njit(forceinline=True, error_model="numpy")
     def write(tile: Any, buffers: Any, p: Any, place: Any, rows: Any, columns: Any) -> None:
-        y, y_bytes, memory = buffers
-        low, high = np.float32(p.low), np.float32(p.high)
-        if p.float_y != 0:
-            store_tile(clamp(tile, low, high), y, place, p.y_pixel, rows, columns)
+        y, y_bytes, memory, (low, high, zero_point, y_pixel, float_y, activation) = buffers
+        if float_y != 0:
+            store_tile(clamp(tile, low, high), y, place, y_pixel, rows, columns)
         else:
-            if p.activation != 0:
+            if activation != 0:
                 first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-                tile = activated(tile, memory, p.activation, first, second, np.float32(p.y_scale))
-            store_bytes(clamp(tile, low, high), y_bytes, place, p.y_pixel, rows, columns, p.y_zero_point)
+                tile = activated(tile, memory, activation, first, second, np.float32(p.y_scale))
+            store_bytes(tile, y_bytes, place, y_pixel, rows, columns, zero_point, low, high)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
@@ -67,6 +67,35 @@ def quantized_output(simd: Simd, ops: TileOps) -> QuantizedOutput:
             activate_pixels(buffers[-1][0], start, p, rows, columns, channels)
 
     return QuantizedOutput(buffers, write, finish_task)
+
+
+@dataclass(frozen=True)
+class ByteOutput:
+    """Compiled functions of ``QuantizedOutput`` where y holds bytes and the activation does no more than bound them.
+
+    Attributes:
+        buffers: ``buffers(p, worker)``.
+        write: ``write(tile, buffers, place, rows, columns)``.
+    """
+
+    buffers: Callable[..., Any]
+    write: Callable[..., None]
+
+
+def byte_output(simd: Simd, ops: TileOps) -> ByteOutput:
+    """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS."""
+    store_bytes = store_bytes_of(simd, ops.type)
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        return buffer_u8(worker, p.y), p.y_pixel, p.y_zero_point, np.float32(p.low), np.float32(p.high)
+
+    @njit(forceinline=True, error_model="numpy")
+    def write(tile: Any, buffers: Any, place: Any, rows: Any, columns: Any) -> None:
+        y, y_pixel, zero_point, low, high = buffers
+        store_bytes(tile, y, place, y_pixel, rows, columns, zero_point, low, high)
+
+    return ByteOutput(buffers, write)
 
 
 def _activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.bytes import ROUNDER
 from edgeinfer.simd.pointers import buffer_f32, buffer_u8, claim
+from edgeinfer.simd.rounding import ROUNDER
 
 # Flip, zero point and bounds as in QUANTIZE_PARAMS.
 QUANTIZED_SOFTMAX_PARAMS = struct("x y table count inner flip y_zero_point tiles", "y_scale low high")

@@ -9,6 +9,8 @@ products of a lane is its ``dot``:
 * ``sdot``: one instruction for signed bytes (Arm dotprod): 128 is taken off x, which the bias has to make up for.
 * ``smull``: signed bytes as well; two products are added in 16 bits, and pairs of those to the sums (Arm v8.0). The
   weights of a vector of quads lie with the first two bytes of all its quads before the last two, and none is -128.
+  Groups of four vectors of quads can do with less: x holds eight pairs of bytes, which are multiplied by weights of
+  pairs j and j + 4 for column j, and turned by a pair for the next vector of weights, until all have met.
 * ``pairs``: bytes are widened to 16 bits, even and odd ones apart, and multiplied by ``pmaddwd`` or what stands for
   it; no product or sum saturates.
 """
@@ -24,9 +26,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from edgeinfer.simd.bytes import rounded_bytes
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
+from edgeinfer.simd.rounding import GROUP, ByteRounder
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import (
     Tile,
@@ -58,11 +60,14 @@ class ByteTileOps:
             unsigned bytes of quad ``x[index + i * row_stride]`` and the signed bytes of quad ``w[w_index + j]``.
         outer_lanes: ``lanes`` outer products at once, of the quads from ``x[index + i * row_stride]`` on; where
             ``by_lane``.
+        outer_half: as ``outer_lanes`` for half as many.
+        outer_group: as ``outer_lanes``, with weights that are packed for it where the level's trait ``rotated`` is set.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
+        scaled_by: ``scaled_by(tile, factors)``: the same with the float32 tile ``factors``.
         float_tile: ``float_tile(vector)``: a float32 vector as a tile of one row and one vector.
-        store_bytes: ``store_bytes(float_tile, y, index, row_stride, rows, columns, zero_point)``: rounds floats of
-            magnitude below 2**22, half to even, adds the zero point and writes the low bytes.
+        store_bytes: ``store_bytes(float_tile, y, index, row_stride, rows, columns, zero_point, low, high)``: writes
+            floats rounded to bytes, see ``edgeinfer.simd.rounding``.
     """
 
     def __init__(self, simd: Simd, rows: int, vectors: int) -> None:
@@ -75,11 +80,14 @@ class ByteTileOps:
         self.by_lane = simd.level.by_lane
         dot = _dot_of(simd)
         self.outer = _outer(sums, dot)
-        self.outer_lanes = _outer_lanes(sums, dot)
+        self.outer_lanes = _outer_lanes(sums, dot, simd.lanes)
+        self.outer_half = _outer_lanes(sums, dot, simd.lanes // 2)
+        self.outer_group = _outer_rotated(sums, dot) if simd.level.dot == "smull" else self.outer_lanes
         self.store = store_of(sums)
         self.scaled = _scaled(sums, floats)
+        self.scaled_by = _scaled_by(sums, floats)
         self.float_tile = _float_tile(floats)
-        self.store_bytes = store_bytes_of(floats)
+        self.store_bytes = store_bytes_of(simd, floats)
 
 
 @dataclass(frozen=True)
@@ -237,8 +245,9 @@ def _outer(tile: Tile, dot: Dot) -> Any:
     return outer
 
 
-def _outer_lanes(tile: Tile, dot: Dot) -> Any:
+def _outer_lanes(tile: Tile, dot: Dot, count: int) -> Any:
     lanes = tile.vector.lanes
+    part = Vector("i32", count)
 
     @intrinsic
     def outer_lanes(
@@ -250,9 +259,12 @@ def _outer_lanes(tile: Tile, dot: Dot) -> Any:
             factors = []
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                quads = builder.load(element_pointer(builder, x, place, tile.vector), align=4)
+                quads = builder.load(element_pointer(builder, x, place, part), align=4)
+                if count < lanes:
+                    lanes_of = ir.Constant(tile.vector.llvm, [min(lane, count - 1) for lane in range(lanes)])
+                    quads = builder.shuffle_vector(quads, ir.Constant(part.llvm, ir.Undefined), lanes_of)
                 factors.append(dot.flip(builder, quads))
-            for k in range(lanes):
+            for k in range(count):
                 vectors = row_vectors(builder, tile, w, offset_by(builder, w_index, k * tile.vectors * lanes))
                 weights = [dot.prepare_w(builder, vector) for vector in vectors]
                 for row, factor in enumerate(factors):
@@ -266,6 +278,41 @@ def _outer_lanes(tile: Tile, dot: Dot) -> Any:
         return tile(*arguments), codegen
 
     return outer_lanes
+
+
+def _outer_rotated(tile: Tile, dot: Dot) -> Any:
+    lanes = tile.vector.lanes
+    octets = ir.VectorType(_I8, 4 * lanes)
+
+    @intrinsic
+    def outer_rotated(
+        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            accumulator, x, index, row_stride, w, w_index = args
+            sums = tile_vectors(builder, tile, accumulator)
+            factors = []
+            for row in range(tile.rows):
+                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
+                quads = builder.load(element_pointer(builder, x, place, tile.vector), align=4)
+                factors.append(builder.bitcast(dot.flip(builder, quads), octets))
+            for turn in range(lanes):
+                vectors = row_vectors(builder, tile, w, offset_by(builder, w_index, turn * tile.vectors * lanes))
+                weights = [dot.prepare_w(builder, vector) for vector in vectors]
+                places = ir.Constant(
+                    ir.VectorType(_I32, 4 * lanes), [(2 * turn + byte) % (4 * lanes) for byte in range(4 * lanes)]
+                )
+                for row, factor in enumerate(factors):
+                    turned = builder.shuffle_vector(factor, factor, places) if turn else factor
+                    for j, weight in enumerate(weights):
+                        at = row * tile.vectors + j
+                        sums[at] = dot.dot(builder, sums[at], turned, weight)
+            return pack_tile(builder, tile, sums)
+
+        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        return tile(*arguments), codegen
+
+    return outer_rotated
 
 
 def _scaled(sums: Tile, floats: Tile) -> Any:
@@ -283,6 +330,20 @@ def _scaled(sums: Tile, floats: Tile) -> Any:
     return scaled
 
 
+def _scaled_by(sums: Tile, floats: Tile) -> Any:
+    @intrinsic
+    def scaled_by(typing_context: Any, value: Any, factors: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pairs = zip(tile_vectors(builder, sums, args[0]), tile_vectors(builder, floats, args[1]), strict=True)
+            return pack_tile(
+                builder, floats, [builder.fmul(builder.sitofp(a, floats.vector.llvm), b) for a, b in pairs]
+            )
+
+        return floats(sums, floats), codegen
+
+    return scaled_by
+
+
 def _float_tile(tile: Tile) -> Any:
     @intrinsic
     def float_tile(typing_context: Any, vector: Any) -> Any:
@@ -294,29 +355,38 @@ def _float_tile(tile: Tile) -> Any:
     return float_tile
 
 
-def store_bytes_of(tile: Tile) -> Any:
+def store_bytes_of(simd: Simd, tile: Tile) -> Any:
     """An intrinsic ``store_bytes`` for float tiles, see ``ByteTileOps``."""
-    lanes = tile.vector.lanes
-    octet = Vector("i8", lanes)
+    lanes, octet = simd.lanes, Vector("i8", simd.lanes)
 
     @intrinsic
     def store_bytes(
-        typing_context: Any, value: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any, zero_point: Any
-    ) -> Any:
+        typing_context: Any, value: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any, zero_point: Any,
+        low: Any, high: Any,
+    ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value, y, index, row_stride, rows, columns, zero_point = args
-            bytes_of = [
-                rounded_bytes(builder, vector, zero_point, lanes) for vector in tile_vectors(builder, tile, value)
-            ]
+            value, y, index, row_stride, rows, columns, zero_point, low, high = args
+            rounded, vectors = ByteRounder(builder, simd, low, high, zero_point), tile_vectors(builder, tile, value)
 
             def place(row: int, j: int) -> Any:
                 at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
                 return element_pointer(builder, y, offset_by(builder, at, j * lanes), octet)
 
-            store_rows(builder, tile, octet, bytes_of, place, rows, columns)
+            whole = builder.and_(
+                builder.icmp_signed(">=", rows, ir.Constant(_I64, tile.rows)),
+                builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * lanes)),
+            )
+            with builder.if_else(whole, likely=True) as (then, otherwise):
+                with then:
+                    for row, parts in enumerate(rounded.rows(vectors, tile.vectors)):
+                        for j, part in enumerate(parts):
+                            pointer = builder.bitcast(place(row, GROUP * j), part.type.as_pointer())
+                            builder.store(part, pointer, align=1)
+                with otherwise:
+                    store_rows(builder, tile, octet, rounded(vectors), place, rows, columns)
             return context.get_dummy_value()
 
-        arguments = (tile, UINT8_POINTER, *[types.int64] * 5)
+        arguments = (tile, UINT8_POINTER, *[types.int64] * 5, types.float32, types.float32)
         return types.void(*arguments), codegen
 
     return store_bytes

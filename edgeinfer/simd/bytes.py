@@ -11,21 +11,21 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgeinfer.simd.pointers import UINT8_POINTER
+from edgeinfer.simd.rounding import GROUP, ByteRounder, rounded_bytes
 from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_store
 from edgeinfer.simd.vectors import Vector, splat_value
 
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
-
-# Adding and taking away 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer, half to even, and leaves
-# that integer in the low bits.
-ROUNDER = 12582912.0
-ROUNDER_BITS = 0x4B400000
 
 
 class ByteVectors:
     """Loads and stores of ``lanes`` bytes as a float32 vector, to be captured by kernel functions.
 
     Attributes:
+        group: bytes of ``GROUP`` vectors.
+        load_group: as ``load`` for ``group`` bytes, as a tuple of vectors.
+        store_group: ``store_group(y, index, vectors, zero_point, low, high)``: such a tuple rounded and bounded, see
+            ``edgeinfer.simd.rounding``.
         load: ``load(x, index, flip)``: bytes xor the low byte of ``flip``, taken as unsigned; a ``flip`` of 128 maps
             signed bytes to unsigned ones that are 128 larger.
         load_first: ``load_first(x, index, count, flip)``: only ``count`` bytes are read, the other lanes are ``flip``.
@@ -36,6 +36,9 @@ class ByteVectors:
     """
 
     def __init__(self, simd: Simd) -> None:
+        self.group = GROUP * simd.lanes
+        self.load_group = _load_group(simd)
+        self.store_group = _store_group(simd)
         self.load = _load(simd)
         self.load_first = _load_first(simd)
         self.store = _store(simd)
@@ -54,13 +57,44 @@ def _as_floats(builder: Any, simd: Simd, octets: Any, flip: Any) -> Any:
     return builder.sitofp(integers, simd.vector.llvm)
 
 
-def rounded_bytes(builder: Any, vector: Any, zero_point: Any, lanes: int) -> Any:
-    """LLVM value: ``<lanes x i8>`` of a float vector rounded half to even, plus an int64; wraps around."""
-    integers, octets = Vector("i32", lanes), Vector("i8", lanes)
-    shift = builder.sub(builder.trunc(zero_point, _I32), ir.Constant(_I32, ROUNDER_BITS))
-    rounder = ir.Constant(Vector("f32", lanes).llvm, [ROUNDER] * lanes)
-    bits = builder.bitcast(builder.fadd(vector, rounder), integers.llvm)
-    return builder.trunc(builder.add(bits, splat_value(builder, integers, shift)), octets.llvm)
+def _load_group(simd: Simd) -> Any:
+    octets, lanes, count = Vector("i8", GROUP * simd.lanes), simd.lanes, GROUP * simd.lanes
+    result = types.UniTuple(simd.vector, GROUP)
+
+    @intrinsic
+    def load_group(typing_context: Any, x: Any, index: Any, flip: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(element_pointer(builder, args[0], args[1], octets), align=1)
+            value = builder.xor(value, splat_value(builder, octets, builder.trunc(args[2], _I8)))
+            vectors = []
+            for first in range(0, count, lanes):
+                places = ir.Constant(ir.VectorType(_I32, lanes), list(range(first, first + lanes)))
+                part = builder.shuffle_vector(value, ir.Constant(octets.llvm, ir.Undefined), places)
+                vectors.append(builder.uitofp(builder.zext(part, simd.integers.llvm), simd.vector.llvm))
+            return context.make_tuple(builder, result, vectors)
+
+        return result(UINT8_POINTER, types.int64, types.int64), codegen
+
+    return load_group
+
+
+def _store_group(simd: Simd) -> Any:
+    group = types.UniTuple(simd.vector, GROUP)
+
+    @intrinsic
+    def store_group(typing_context: Any, y: Any, index: Any, vectors: Any, zero_point: Any, low: Any, high: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            y, index, vectors, zero_point, low, high = args
+            values = [builder.extract_value(vectors, place) for place in range(GROUP)]
+            ((value,),) = ByteRounder(builder, simd, low, high, zero_point).rows(values, GROUP)
+            pointer = builder.bitcast(builder.gep(y, [index]), value.type.as_pointer())
+            builder.store(value, pointer, align=1)
+            return context.get_dummy_value()
+
+        arguments = (UINT8_POINTER, types.int64, group, types.int64, types.float32, types.float32)
+        return types.void(*arguments), codegen
+
+    return store_group
 
 
 def _load(simd: Simd) -> Any:
@@ -128,3 +162,18 @@ def _store_first(simd: Simd) -> Any:
         return types.void(UINT8_POINTER, types.int64, simd.vector, types.int64, types.int64), codegen
 
     return store_first
+
+
+@intrinsic
+def copy_octet(typing_context: Any, y: Any, y_index: Any, x: Any, x_index: Any, flip: Any) -> Any:
+    """Copies eight bytes, each xor the low byte of ``flip``."""
+    octet = Vector("i8", 8)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        y, y_index, x, x_index, flip = args
+        value = builder.load(element_pointer(builder, x, x_index, octet), align=1)
+        value = builder.xor(value, splat_value(builder, octet, builder.trunc(flip, _I8)))
+        builder.store(value, element_pointer(builder, y, y_index, octet), align=1)
+        return context.get_dummy_value()
+
+    return types.void(UINT8_POINTER, types.int64, UINT8_POINTER, types.int64, types.int64), codegen

@@ -43,8 +43,15 @@ class Level:
 
     @property
     def byte_traits(self) -> dict[str, int]:
-        """What the planner must know of ``dot``: what is taken off x, and whether weights lie in halves of quads."""
-        return {"x_offset": 128 if self.dot in ("sdot", "smull") else 0, "halves": int(self.dot == "smull")}
+        """What the planner must know of ``dot``.
+
+        What is taken off x, whether weights lie in halves of quads, and depthwise ones in quads.
+        """
+        return {
+            "x_offset": 128 if self.dot in ("sdot", "smull") else 0,
+            "halves": int(self.dot == "smull"),
+            "quads": int(self.dot in ("sdot", "usdot")),
+        }
 
     @property
     def pointer_bits(self) -> int:

@@ -101,6 +101,7 @@ def large_bias(case: Case) -> Case:
 
 
 PADDED = [1, 1, 1, 1]
+NO_PADS: dict[str, Any] = {"pads": [0] * 4}
 
 
 CASES = [
@@ -198,6 +199,20 @@ CASES = [
     largest_weight(conv(5, 6, 8, 9, 1), -128, 0),
     *[zero_point_of_weights(conv(5, 6, c, o, k, x=x, group=g), z) for c, o, k, g, x, z in (
         (8, 9, 3, 1, U8, -100), (3, 40, 3, 1, I8, 90), (20, 20, 3, 20, U8, -128), (8, 8, 1, 2, U8, 127))],
+    # Depthwise in integers: borders of all kinds, rows shorter than a tile, the weight that they cannot take.
+    *[conv(6, 9, c, c, k, group=c, strides=[s, s], pad_mode=mode, x=x, y=y)
+      for c, k, s, mode, x, y in (
+          (16, 3, 1, "reflect", U8, U8), (24, 3, 2, "edge", U8, I8), (40, 5, 1, "reflect", U8, U8),
+          (32, 5, 2, "constant", I8, I8), (8, 3, 2, "reflect", I8, U8))],
+    *[conv(3, w, 16, 16, 3, group=16) for w in (1, 2, 3, 4, 5)],
+    largest_weight(conv(5, 6, 16, 16, 3, group=16), -128, 0),
+    # Products in groups of four quads and what is left of them.
+    *[conv(3, 7, c, o, 1, **NO_PADS) for c, o in ((4, 16), (8, 24), (12, 8), (16, 40), (24, 16), (28, 17), (36, 7))],
+    conv(1, 2, 16, 16, 1, **NO_PADS), conv(3, 7, 16, 16, 1, y=None, **NO_PADS),
+    conv(3, 7, 16, 16, 1, y=None, activation="Sigmoid", **NO_PADS), conv(3, 7, 16, 16, 1, activation="Relu", **NO_PADS),
+    # Few channels: taps side by side.
+    *[conv(9, 10, 3, 20, k, strides=[s, s], pad_mode=mode, x=x)
+      for k, s, mode, x in ((3, 2, "constant", U8), (3, 1, "reflect", I8), (5, 2, "edge", U8), (7, 3, "constant", I8))],
     conv(6, 7, 6, 9, 3, group=3), conv(6, 7, 3, 3, 3, group=3, strides=[2, 2]),
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from edgeinfer.plan.lowering.copy import emit_copy
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
+from edgeinfer.plan.lowering.quantized_depthwise import cut_integer_depthwise, pack_integer_depthwise
+from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
 from edgeinfer.plan.lowering.units import as_units, units_of
 
 # float32 holds all whole numbers below.
@@ -34,6 +37,8 @@ LARGE_BIAS_UNIT = 1 << 16
 QUAD = 4
 LARGEST_WEIGHT = 127
 TASK_PIXELS = 4096
+# What a vector of sums takes to become bytes, and a tile beside all that.
+ROUNDING_INSTRUCTIONS, TILE_INSTRUCTIONS = 7, 25
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,33 @@ def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
 
 
 def in_halves(packed: np.ndarray, kernel: KernelRow) -> np.ndarray:
-    """Packed quads as a kernel with the trait ``halves`` reads them.
+    """Packed quads [.., quad, columns] as a kernel with the trait ``halves`` reads them.
 
-    The first two bytes of the quads of four neighbouring columns lie before their last two.
+    The first two bytes of the quads of four neighbouring columns lie before their last two. With the trait ``grouped``
+    vectors of four quads one behind another are packed as ``edgeinfer.simd.byte_tile`` turns x.
     """
     if not kernel.traits.get("halves"):
         return packed
-    pairs = np.ascontiguousarray(packed).view(np.int16).reshape(-1, QUAD, 2)
-    return np.ascontiguousarray(pairs.transpose(0, 2, 1)).view(np.int32).reshape(packed.shape)
+    packed = np.ascontiguousarray(packed)
+    pairs = packed.view(np.int16).reshape(-1, QUAD, 2)
+    halves = np.ascontiguousarray(pairs.transpose(0, 2, 1)).view(np.int32).reshape(packed.shape)
+    if not kernel.traits.get("grouped"):
+        return halves
+    count, columns = packed.shape[-2:]
+    whole = count // QUAD * QUAD
+    # pairs of bytes by panel, group, pair, vector of columns, column
+    grouped = packed[..., :whole, :].reshape(-1, whole // QUAD, QUAD, columns).view(np.int16)
+    grouped = grouped.reshape(*grouped.shape[:3], columns // QUAD, QUAD, 2).transpose(0, 1, 2, 5, 3, 4)
+    grouped = grouped.reshape(*grouped.shape[:2], 2 * QUAD, columns // QUAD, QUAD)
+    turned = np.empty((*grouped.shape[:2], QUAD, columns // QUAD, 2, QUAD), np.int16)
+    for turn in range(QUAD):
+        for half in range(2):
+            for column in range(QUAD):
+                pair = (column + turn + QUAD * half) % (2 * QUAD)
+                turned[:, :, turn, :, half, column] = grouped[:, :, pair, :, column]
+    result = halves.reshape(-1, count, columns)
+    result[:, :whole] = turned.reshape(result.shape[0], -1).view(np.int32).reshape(result.shape[0], whole, columns)
+    return result.reshape(packed.shape)
 
 
 def as_quads(node: Node, context: LoweringContext, x: str, channels: int, signed: bool) -> str:
@@ -211,7 +235,14 @@ def emit_quantized_conv(
     else:
         # A part of the weights may fit where all together do not.
         numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
-    x = as_quads(node, context, x, channels * groups, numbers.signed)
+    macs = geometry.macs
+    if times == 1 and taps_apply(geometry, y_strides):
+        x = emit_taps(node, context, geometry, numbers.x_zero_point, numbers.signed)
+        geometry, weight = product_of_taps(geometry, numbers.weight)
+        numbers = dataclasses.replace(numbers, weight=weight, part=f"{numbers.part}taps.")
+        y_strides = (y_strides[0], 0, 0, y_strides[3])
+    else:
+        x = as_quads(node, context, x, channels * groups, numbers.signed)
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
     few = context.kernels.only("qu8_conv_few_outputs")
@@ -220,6 +251,8 @@ def emit_quantized_conv(
         few_outputs_cycles(quads, few, lanes) < direct_cycles(quads, kernel, lanes)
     )
     kernel = few if use_few else kernel
+    if not use_few and _is_plain_product(node, geometry, numbers):
+        kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
     values: dict[str, int | float | str] = {
         **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
@@ -241,11 +274,38 @@ def emit_quantized_conv(
         values |= tasks.fields(geometry.batch * groups)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
-            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}",
+            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}x{kernel.traits.get('grouped', 0)}",
             lambda _: in_halves(pack_columns(as_units(numbers.weight, kernel), groups, columns), kernel),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
-    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=macs)
+
+
+def _is_plain_product(node: Node, geometry: ConvGeometry, numbers: Quantization) -> bool:
+    """Whether a convolution is a matrix product whose tiles may be written twice."""
+    in_one_row = geometry.is_pointwise and geometry.groups == 1 and geometry.batch * geometry.out_height == 1
+    return in_one_row and _gives_plain_bytes(node, numbers)
+
+
+def _gives_plain_bytes(node: Node, numbers: Quantization) -> bool:
+    """Whether sums are rounded and bounded, and nothing else."""
+    return numbers.y_scale is not None and not activation_fields(node)["activation"]
+
+
+def _pointwise_kernel(context: LoweringContext, kernel: KernelRow, geometry: ConvGeometry) -> KernelRow:
+    """The best kernel for matrix products, or ``kernel`` where there are too few pixels for one."""
+    rows = [row for row in context.kernels.family("qu8_pointwise") if row.traits["rows"] <= geometry.out_width]
+    if not rows or kernel.traits["rows"] == 1:
+        return kernel
+    lanes, quads = context.kernels.lanes, math.ceil(geometry.channels / QUAD)
+
+    def instructions(row: KernelRow) -> float:
+        height, vectors = row.traits["rows"], row.traits["columns"] // lanes
+        tiles = math.ceil(geometry.out_width / height) * math.ceil(geometry.out_channels / row.traits["columns"])
+        products = quads * (height * vectors + 0.5 * vectors + 0.75 * height)
+        return tiles * (products + ROUNDING_INSTRUCTIONS * height * vectors + TILE_INSTRUCTIONS)
+
+    return min(rows, key=instructions)
 
 
 def _parts_of(weight: np.ndarray, context: LoweringContext) -> int:
@@ -285,32 +345,58 @@ def _emit_quantized_depthwise(
     y_strides: tuple[int, int, int, int],
 ) -> None:
     channels = geometry.out_channels
-    sums = numbers.weight.reshape(channels, -1).astype(np.int64)
-    bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * sums.sum(axis=1)
-    large_bias = np.rint(bias / LARGE_BIAS_UNIT).astype(np.int64) * LARGE_BIAS_UNIT
-    # No partial sum may leave the whole numbers that float32 holds; nor the large part of the bias.
-    if (LARGE_BIAS_UNIT + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
-        raise NotNative("sums beyond 2**24; depthwise kernels add up in float32")
+    rows = context.kernels.family(depthwise_family(geometry, "i8"))
+    integer = next((row for row in rows if _integer_depthwise_applies(row, geometry, numbers.weight)), None)
+    if integer is None or not _gives_plain_bytes(node, numbers):
+        kernel, bias = context.kernels.only(depthwise_family(geometry, "qu8")), _float_bias(numbers, channels)
+        tasks = cut_depthwise(geometry, kernel, context.threads, 1)
+        packing, pack = "depthwise", pack_depthwise
+    else:
+        kernel, bias = integer, bias_less_zero_point(numbers, integer)
+        tasks = cut_integer_depthwise(geometry, context.threads)
+        packing, pack = f"depthwise.{integer.name}", partial(pack_integer_depthwise, kernel=integer)
     x = as_quads(node, context, node.inputs[0], channels, True) if numbers.signed else node.inputs[0]
     if context.shape(x)[-1] != channels:
         raise NotNative(f"{channels} channels of signed bytes; there are only kernels for multiples of {QUAD}")
-    kernel = context.kernels.only(depthwise_family(geometry, "qu8"))
-    tasks = cut_depthwise(geometry, kernel, context.threads, 1)
     values: dict[str, int | float | str] = {
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers), **tasks.fields,
         "x": x, "residual": "", "y": node.outputs[0], "fill": fill_quad(numbers),
         "tile_scratch": tasks.scratch_bytes // 4,
-        "w": context.packed(node.inputs[3], f"{numbers.part}depthwise", lambda _: pack_depthwise(numbers.weight)),
-        "bias": context.new_constant(f"{node.name}.bias", np.stack([bias - large_bias, large_bias]).astype(np.float32)),
+        "w": context.packed(node.inputs[3], f"{numbers.part}{packing}", lambda _: pack(numbers.weight)),
+        "bias": context.new_constant(f"{node.name}.bias", bias),
         "multipliers": context.new_constant(f"{node.name}.multipliers", multipliers(node, numbers)),
     }  # fmt: skip
     scratch = tasks.scratch_bytes + 4 * kernel.traits["rows"] * kernel.traits["columns"]
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
 
 
+def _float_bias(numbers: Quantization, channels: int) -> np.ndarray:
+    """The bias less what the zero point of x adds, as a small and a large part."""
+    sums = numbers.weight.reshape(channels, -1).astype(np.int64)
+    bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * sums.sum(axis=1)
+    large_bias = np.rint(bias / LARGE_BIAS_UNIT).astype(np.int64) * LARGE_BIAS_UNIT
+    # No partial sum may leave the whole numbers that float32 holds; nor the large part of the bias.
+    if (LARGE_BIAS_UNIT + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
+        raise NotNative("sums beyond 2**24; depthwise kernels add up in float32")
+    return np.stack([bias - large_bias, large_bias]).astype(np.float32)
+
+
+def _integer_depthwise_applies(kernel: KernelRow, geometry: ConvGeometry, weight: np.ndarray) -> bool:
+    """Whether a kernel that multiplies bytes takes these weights, and its tile fits."""
+    fits = geometry.out_width >= kernel.traits["rows"] and geometry.out_channels >= kernel.traits["columns"]
+    return fits and weight.dtype == np.int8 and int(weight.min(initial=0)) >= -LARGEST_WEIGHT
+
+
 def fill_quad(numbers: Quantization) -> int:
     """Four bytes of x's zero point as an int32."""
     return int(np.full(QUAD, numbers.x_zero_point, np.uint8).view(np.int32)[0])
+
+
+def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
+    """The bias less what the zero point of x, as the kernel sees x, adds to each sum; int32."""
+    zero_point = numbers.x_zero_point - kernel.traits.get("x_offset", 0)
+    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
+    return (numbers.bias - zero_point * sums).astype(np.int32)
 
 
 def quantized_bias(
@@ -320,9 +406,7 @@ def quantized_bias(
 
     The kernel itself takes its ``x_offset`` off x.
     """
-    columns, zero_point = kernel.traits["columns"], numbers.x_zero_point - kernel.traits.get("x_offset", 0)
-    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
-    bias = (numbers.bias - zero_point * sums).astype(np.int32)
+    columns, bias = kernel.traits["columns"], bias_less_zero_point(numbers, kernel)
     return {
         "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
         "multipliers": context.new_constant(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgeinfer.activation_codes import BINARY_CODES
 from edgeinfer.graph import FUSED, Node
+from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
 from edgeinfer.plan.lowering.elementwise import broadcast_fields, element_tasks, operands_in_place
@@ -22,12 +25,14 @@ def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
     fields = activation_fields(node)
     if fields["activation"]:
         raise NotNative(f"there is no kernel with {node.attributes['activation']}")
+    # Bounds of numbers before division and rounding, which keep their order, are bounds of integers behind them.
+    name, parameters = node.attributes.get("activation", "") or "Clip", node.attributes.get("activation_parameters", ())
+    low, high = integer_bounds(name, parameters, np.float32(result.scale), result.zero_point, context.dtype(y))
     values: dict[str, int | float | str] = {
         **broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[node.op[1:]],
         "a_flip": left.flip, "b_flip": right.flip, "a_zero_point": left.unsigned_zero_point,
         "b_zero_point": right.unsigned_zero_point, "y_zero_point": result.zero_point,
-        "a_scale": left.scale, "b_scale": right.scale, "y_scale": result.scale, **result.bounds,
-        "least": fields["low"], "most": fields["high"],
+        "a_scale": left.scale, "b_scale": right.scale, "y_scale": result.scale, "low": low, "high": high,
     }  # fmt: skip
     in_place = operands_in_place(context, a, b, y)
     context.step(context.kernels.only("qu8_binary"), node, values, (y,), in_place=in_place)

@@ -1,0 +1,52 @@
+"""Depthwise convolutions of bytes in integers: packed weights, tasks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
+from edgeinfer.plan.lowering.depthwise import TASK_MACS, TASKS_PER_THREAD, DepthwiseTasks
+from edgeinfer.plan.memory import align
+
+# The rows that a task copies should stay in the second-level cache.
+PATCH_BYTES = 128 * 1024
+QUAD_ROWS = 4
+
+
+def cut_integer_depthwise(geometry: ConvGeometry, threads: int) -> DepthwiseTasks:
+    """Cut the output into rows; scratch memory holds the input rows of a task with their border."""
+    channels, kernel_rows = geometry.out_channels, geometry.kernel[0]
+    row_bytes = ((geometry.out_width - 1) * geometry.strides[1] + geometry.kernel[1]) * channels
+    wanted = max(1, min(TASKS_PER_THREAD * threads, geometry.macs // TASK_MACS)) if threads > 1 else 1
+    fitting = (PATCH_BYTES // row_bytes - kernel_rows) // geometry.strides[0] + 1
+    task_rows = max(1, min(fitting, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch))))
+    row_tasks = math.ceil(geometry.out_height / task_rows)
+    task_rows = math.ceil(geometry.out_height / row_tasks)
+    patch_rows = (task_rows - 1) * geometry.strides[0] + kernel_rows
+    fields: dict[str, int | float | str] = {
+        "channels": channels, "x_channels": channels,
+        "task_rows": task_rows, "task_columns": geometry.out_width, "row_tasks": row_tasks, "column_tasks": 1,
+        "tiles": geometry.batch * row_tasks,
+    }  # fmt: skip
+    return DepthwiseTasks(fields, align(patch_rows * row_bytes))
+
+
+def pack_integer_depthwise(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
+    """Pack int8 [channels, 1, size, size] in blocks of the kernel's columns, the last one overlapping the one before.
+
+    A block is [tap][channel], or with the trait ``quads`` [kernel column][four rows][channel][row].
+    """
+    channels, _, size, _ = weight.shape
+    columns = kernel.traits["columns"]
+    starts = [min(start, channels - columns) for start in range(0, channels, columns)]
+    blocks = np.stack([weight[start : start + columns, 0] for start in starts])
+    if not kernel.traits.get("quads"):
+        return np.ascontiguousarray(blocks.reshape(len(starts), columns, -1).transpose(0, 2, 1)).view(np.int8)
+    groups = math.ceil(size / QUAD_ROWS)
+    padded = np.zeros((len(starts), columns, groups * QUAD_ROWS, size), np.int8)
+    padded[:, :, :size] = blocks
+    quads = padded.reshape(len(starts), columns, groups, QUAD_ROWS, size)
+    return np.ascontiguousarray(quads.transpose(0, 4, 2, 1, 3))
