@@ -57,7 +57,12 @@ def add_parser(subparsers: Any) -> None:
         "--keep-slow", action="store_true", help="use integers even where float is faster on this machine"
     )
     parser.add_argument("--explain", action="store_true", help="measure the damage that each layer does alone")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page with pictures")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write the report as a page with pictures, and the damage that each layer does",
+    )
     add_shapes(parser)
     add_threads(parser)
 
@@ -75,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.crops,
     )  # fmt: skip
     result = quantize(
-        graph, samples, arguments.method, arguments.keep_float, goal, arguments.explain, arguments.keep_slow,
-        arguments.threads,
+        graph, samples, arguments.method, arguments.keep_float, goal, arguments.explain or bool(arguments.html),
+        arguments.keep_slow, arguments.threads,
     )  # fmt: skip
     # What stays float is small beside the integers, and so should be names; half precision holds the former.
     stored, _ = run_passes(result.graph, [StoreWeightsAsFloat16(), ShortenNames()])

@@ -18,6 +18,8 @@ from edgeinfer.tools.samples import Sample
 
 BINS = 40
 PICTURE_RANK = 4
+# A factor for each element fits fewer vectors than these too easily.
+LEAST_VECTORS = 4
 # A channel's factor that differs more from 1 does not come from rounding.
 LARGEST_ROUNDING = 0.05
 
@@ -101,7 +103,7 @@ def compare(first: Variant, second: Variant, samples: Sequence[Sample]) -> list[
         a, b = before[place], after[place]
         if all(x.shape == y.shape for x, y in zip(a, b, strict=True)):
             ops = dict.fromkeys(by_name.get(name, "output") for by_name in operators)
-            rows.append(_difference(name, " → ".join(ops), place, a, b))
+            rows.append(_difference(name, " → ".join(ops), place, a, b, left[name] in first.graph.outputs))
     return sorted(rows, key=lambda row: row.signal_to_noise)
 
 
@@ -132,8 +134,10 @@ def _results(graph: Graph) -> dict[str, str]:
     return {**results, **{name: name for name in graph.outputs if name not in made}}
 
 
-def _difference(name: str, op: str, place: int, a: list[np.ndarray], b: list[np.ndarray]) -> LayerDifference:
-    scaled, b = _without_factors(a, b)
+def _difference(
+    name: str, op: str, place: int, a: list[np.ndarray], b: list[np.ndarray], is_output: bool
+) -> LayerDifference:  # fmt: skip
+    scaled, b = (False, b) if is_output else _without_factors(a, b)
     left, right = (np.concatenate([array.ravel() for array in arrays]).astype(np.float64) for arrays in (a, b))
     finite = np.concatenate([left[np.isfinite(left)], right[np.isfinite(right)]])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
@@ -151,14 +155,16 @@ def _without_factors(a: list[np.ndarray], b: list[np.ndarray]) -> tuple[bool, li
 
     Equalisation divides channels by factors that the next layer makes up for; rounding changes them but slightly.
     """
-    if a[0].ndim != PICTURE_RANK or not all(np.isfinite(array).all() for array in (*a, *b)):
+    vectors = a[0].ndim != PICTURE_RANK
+    if (vectors and (not a[0].ndim or len(a) < LEAST_VECTORS)) or not all(np.isfinite(x).all() for x in (*a, *b)):
         return False, b
-    axes = (0, 2, 3)
+    axes = tuple(range(a[0].ndim - 1)) if vectors else (0, 2, 3)
     products = sum(np.sum(x * y, axis=axes, dtype=np.float64) for x, y in zip(a, b, strict=True))
     powers = sum(np.sum(y * y, axis=axes, dtype=np.float64) for y in b)
     factors = np.where(powers > 0, products / np.where(powers > 0, powers, 1), 1.0)
     if np.abs(factors - 1).max() < LARGEST_ROUNDING or factors.min() <= 0:
         return False, b
-    fitted = [(array * factors[:, None, None]).astype(np.float32) for array in b]
+    by_channel = factors if vectors else factors[:, None, None]
+    fitted = [(array * by_channel).astype(np.float32) for array in b]
     errors = [sum(float(np.sum((x - y) ** 2)) for x, y in zip(a, other, strict=True)) for other in (b, fitted)]
     return (True, fitted) if errors[1] < errors[0] / 4 else (False, b)

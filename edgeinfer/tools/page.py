@@ -18,6 +18,7 @@ td.number { text-align: right; }
 svg text { font: 12px system-ui, sans-serif; fill: #1c2330; }
 .bar { fill: #2f6fb5; } .pale { fill: #b9cfe6; } .other { fill: #d9822b; opacity: .6; }
 """
+_LABEL_LENGTH = 44
 _BAR_HEIGHT, _LABEL_WIDTH, _CHART_WIDTH = 18, 330, 560
 
 
@@ -83,11 +84,16 @@ def bar_chart(rows: Sequence[tuple[str, float, bool]]) -> str:
         top, width = index * _BAR_HEIGHT, max(0.0, value) / longest * _CHART_WIDTH
         kind = "pale" if pale else "bar"
         lines += [
-            f'<text x="{_LABEL_WIDTH - 8}" y="{top + 13}" text-anchor="end">{escape(label)}</text>',
+            f'<text x="{_LABEL_WIDTH - 8}" y="{top + 13}" text-anchor="end">{escape(_shortened(label))}</text>',
             f'<rect class="{kind}" x="{_LABEL_WIDTH}" y="{top + 3}" width="{width:.1f}" height="12"/>',
             f'<text x="{_LABEL_WIDTH + width + 5:.1f}" y="{top + 13}">{value:.4g}</text>',
         ]
     return "\n".join([*lines, "</svg>"])
+
+
+def _shortened(label: str) -> str:
+    """The end of a label that is too long to stand beside a bar."""
+    return label if len(label) <= _LABEL_LENGTH else f"…{label[1 - _LABEL_LENGTH :]}"
 
 
 def histograms(first: Sequence[float], second: Sequence[float], low: float, high: float) -> str:

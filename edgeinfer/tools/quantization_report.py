@@ -103,7 +103,7 @@ def write_html(path: Path, model: str, result: Quantized, times: tuple[float, fl
     if measured:
         page.add_heading("Damage: signal to noise at the output if one layer alone runs on integers (dB)")
         page.add(bar_chart([(x.name, min(damage_decibels(x) or 0.0, 120.0), not x.integer) for x in measured]))
-        page.add_text("Light bars: layers that stay float.")
+        page.add_text("Short bars: much damage. Light bars: layers that stay float.")
     page.add_heading("Layers")
     page.add(table(LAYER_HEADERS, layer_rows(result.layers)))
     write_page(path, page)

@@ -30,7 +30,7 @@ def test_shipped_model_becomes_small_and_stays_close(command, shipped, photos, t
     assert status == 0
     assert "100.0% of the multiply-adds run on integers" in text
     assert output.stat().st_size <= 230_000
-    assert "<svg" not in page.read_text()
+    assert page.read_text().count("<svg") == 1
     assert "stylized" in page.read_text()
     image = np.asarray(Image.open(photos / "cat.png").convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 255
     feeds = {"image": image[:, :, :96, :96].copy(), "style_weights": np.eye(26, dtype=np.float32)[4]}
