@@ -33,7 +33,9 @@ def photograph_folder() -> Path:
     _save(Image.fromarray(np.asarray(skimage.data.stereo_motorcycle()[0])), folder / "motorcycle.png")
     with tempfile.TemporaryDirectory() as download:
         try:
-            subprocess.run(["apt-get", "download", "-qq", _PACKAGE], cwd=download, check=True)
+            subprocess.run(
+                ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", _PACKAGE], cwd=download, check=True
+            )
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{_PACKAGE} cannot be had ({error}): scikit-image's photographs alone")
             return folder

@@ -29,6 +29,7 @@ from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.pipeline import PassReport, count_operators, run_passes
 from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
 from edgeinfer.passes.remove_identity import RemoveIdentity
+from edgeinfer.passes.replace_dynamic_quantization import ReplaceDynamicQuantization
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
 from edgeinfer.passes.replace_sum import ReplaceSum
@@ -69,6 +70,7 @@ __all__ = [
     "Refusal",
     "RemoveDeadNodes",
     "RemoveIdentity",
+    "ReplaceDynamicQuantization",
     "ReplaceGemm",
     "ReplaceReduceMean",
     "ReplaceSum",

@@ -41,6 +41,7 @@ from edgeinfer.passes.move_quantization import MoveIntegers, MoveQuantizeUp, Rem
 from edgeinfer.passes.pass_base import Pass
 from edgeinfer.passes.remove_dead_nodes import RemoveDeadNodes
 from edgeinfer.passes.remove_identity import RemoveIdentity
+from edgeinfer.passes.replace_dynamic_quantization import ReplaceDynamicQuantization
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
 from edgeinfer.passes.replace_sum import ReplaceSum
@@ -76,6 +77,7 @@ _QUANTIZED: list[Pass] = [
 # still followed by it; activations last, for nothing can be folded behind one.
 DEFAULT_PASSES: list[Pass] = [
     *_QUANTIZED,
+    ReplaceDynamicQuantization(),
     *_TIDY,
     ReplaceSum(),
     FuseWeightedSum(),

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeinfer.graph import DType
-from edgeinfer.passes import QUANTIZED_PASSES, MergeSiblingProducts, ShortenNames, run_passes
+from edgeinfer.graph import DType, Node
+from edgeinfer.ops import run_graph
+from edgeinfer.passes import (
+    QUANTIZED_PASSES,
+    MergeSiblingProducts,
+    ReplaceDynamicQuantization,
+    ShortenNames,
+    run_passes,
+)
 from edgeinfer.passes.fuse_quantized_table import FuseQuantizedConcat, FuseQuantizedFunction, FuseRequantization
 from edgeinfer.passes.move_quantization import MoveIntegers, RemoveQuantizePair
 
@@ -135,3 +142,46 @@ def test_short_names_leave_inputs_outputs_and_nodes(builder, apply):
     assert all(name[0] == "v" and name[1:].isdigit() for name in inner)
     assert len(inner) == 3
     assert result.graph.types[next(iter(result.graph.constants))].dtype is DType.FLOAT32
+
+
+def dynamic_product(build, x: str, op: str, weight: str, shift: str = "", **attributes) -> str:
+    """``Cast(op(DynamicQuantizeLinear(x), weight)) * scale``, as ONNX Runtime's quantizer writes it."""
+    integers, scale, zero_point = (f"{x}.{part}" for part in ("integers", "scale", "zero_point"))
+    if not any(node.op == "DynamicQuantizeLinear" and node.inputs == [x] for node in build.result.nodes):
+        build.result.nodes.append(
+            Node("DynamicQuantizeLinear", [x], [integers, scale, zero_point], {}, f"{x}.quantize")
+        )  # fmt: skip
+    inputs = [integers, weight, zero_point, shift] if shift else [integers, weight, zero_point]
+    return build.node("Mul", build.node("Cast", build.node(op, *inputs, **attributes), to=1), scale)
+
+
+def test_dynamic_quantization_becomes_whole_numbers_in_float(builder, apply, operators):
+    build = builder(x=(2, 6, 7, 7))
+    random = np.random.default_rng(0)
+    kernel = build.constant(random.integers(-127, 128, (4, 6, 3, 3)), np.int8)
+    other = build.constant(random.integers(0, 256, (3, 6, 1, 1)), np.uint8)
+    outputs = [
+        dynamic_product(build, "x", "ConvInteger", kernel, pads=[1] * 4),
+        dynamic_product(build, "x", "ConvInteger", other, build.constant(117, np.uint8)),
+    ]
+    result = apply(ReplaceDynamicQuantization(), build.graph(*outputs))
+    assert result.count == 1
+    assert not {"DynamicQuantizeLinear", "ConvInteger", "Cast"} & operators(result.graph).keys()
+
+
+def test_zeros_quantized_dynamically_stay_zeros(builder):
+    build = builder(x=(2, 6))
+    weight = build.constant(np.arange(12).reshape(6, 2), np.int8)
+    graph = ReplaceDynamicQuantization().run(build.graph(dynamic_product(build, "x", "MatMulInteger", weight))).graph
+    (found,) = run_graph(graph, {"x": np.zeros((2, 6), np.float32)}).values()
+    assert (found == 0).all()
+
+
+def test_dynamic_integers_that_something_else_reads_stay(builder, apply):
+    build = builder(x=(2, 6))
+    weight = build.constant(np.ones((6, 2)), np.int8)
+    y = dynamic_product(build, "x", "MatMulInteger", weight)
+    z = build.node("Cast", "x.integers", to=1)
+    result = apply(ReplaceDynamicQuantization(), build.graph(y, z))
+    assert result.count == 0
+    assert "reads its integers" in result.refusals[0].reason
