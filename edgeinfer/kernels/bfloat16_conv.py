@@ -17,6 +17,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import fill_floats, source_index
+from edgeinfer.kernels.products import with_prefetches
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd import WinogradProducts, winograd_conv
 from edgeinfer.simd.bfloat16 import pair_products, store_pairs
@@ -115,4 +116,6 @@ def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., 
 
 
 def _bfloat16_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
-    return WinogradProducts(output, 2, _inner_pairs(simd, tile_rows, vectors), store_pairs(simd))
+    inner = _inner_pairs(simd, tile_rows, vectors)
+    prefetching = with_prefetches(pair_products(simd, tile_rows, vectors), vectors * simd.lanes)
+    return WinogradProducts(output, 2, inner, prefetching, store_pairs(simd))

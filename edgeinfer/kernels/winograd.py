@@ -21,10 +21,11 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.products import inner_products
+from edgeinfer.kernels.products import inner_products, prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.prefetch import LINE
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(8, 2)]}
@@ -38,24 +39,28 @@ class WinogradProducts:
         output: pixels of an output tile along one axis.
         width: channels that one unit of V and U, four bytes, holds.
         inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
+        prefetching: ``prefetching(…, count, ahead)``: the same; ``count`` lines from ``u[ahead]`` on arrive meanwhile.
         store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
     """
 
     output: int
     width: int
     inner: Callable[..., Any]
+    prefetching: Callable[..., Any]
     store_units: Callable[..., None]
 
 
 def float_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
     """Products of float32."""
-    return WinogradProducts(output, 1, inner_products(TileOps(simd, tile_rows, vectors)), simd.store)
+    ops = TileOps(simd, tile_rows, vectors)
+    return WinogradProducts(output, 1, inner_products(ops), prefetching_products(ops), simd.store)
 
 
 def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
     """The body of a 3x3 convolution kernel with stride 1 and dilation 1, one group."""
     ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
-    zeros, inner, store_tile, columns = ops.zeros, products.inner, ops.store, ops.columns
+    zeros, inner, prefetching = ops.zeros, products.inner, products.prefetching
+    store_tile, columns = ops.store, ops.columns
     transform_down = input_transform(simd, output, simd.store)
     transform_across = input_transform(simd, output, products.store_units)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
@@ -81,10 +86,16 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
 
     @njit(error_model="numpy")
     def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any) -> None:
+        """Products of all frequencies; the filters of the next one are asked for while the first tiles are made."""
         for frequency in range(frequencies):
             for first in range(0, tiles, tile_rows):
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
+                asked = first // tile_rows * LINE
+                if asked < columns:
+                    ahead = u_index + units * (columns + asked)
+                    tile = prefetching(zeros(), v, start, v_pitch, u, u_index, units, ahead)
+                else:
+                    tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
                 place = frequency * (tiles * columns + lanes) + first * columns
                 store_tile(tile, m, place, columns, tile_rows, columns)
             u_index += units * columns

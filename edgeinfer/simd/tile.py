@@ -52,6 +52,7 @@ class TileOps:
         lanes: floats of one vector.
         by_lane: whether ``outer_lanes`` is the quicker one.
         columns: floats of one row, ``vectors * lanes``.
+        prefetches: whether kernels ask for memory ahead of its use.
         zeros: ``zeros()``.
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
@@ -76,6 +77,7 @@ class TileOps:
         self.rows = rows
         self.lanes = simd.lanes
         self.by_lane = simd.level.by_lane
+        self.prefetches = simd.level.architecture == "x86_64"
         self.columns = vectors * simd.lanes
         tile = Tile(rows, vectors, simd.lanes)
         self.type = tile

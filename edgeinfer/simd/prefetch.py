@@ -1,0 +1,35 @@
+"""Asking for memory before it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from edgeinfer.simd.pointers import FLOAT32_POINTER
+
+# Float32 elements of a line of the cache.
+LINE = 16
+
+_READ, _SECOND_LEVEL, _DATA = 0, 2, 1
+
+
+@intrinsic
+def prefetch(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """``prefetch(pointer, index)``: bring the line of ``pointer[index]`` into the second-level cache.
+
+    Nothing happens where there is no such memory.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        kinds = [ir.Constant(ir.IntType(32), kind) for kind in (_READ, _SECOND_LEVEL, _DATA)]
+        function_type = ir.FunctionType(ir.VoidType(), [address.type, *[kind.type for kind in kinds]])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        builder.call(function, [address, *kinds])
+        return context.get_dummy_value()
+
+    return types.void(FLOAT32_POINTER, types.int64), codegen
