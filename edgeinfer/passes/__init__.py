@@ -1,6 +1,7 @@
 """Passes: rewrites of graphs at conversion time; pipelines are plain lists."""
 
 from edgeinfer.passes.default_passes import DEFAULT_PASSES, QUANTIZED_PASSES
+from edgeinfer.passes.factor_channel_scale import FactorChannelScale
 from edgeinfer.passes.fold_constants import FoldConstants
 from edgeinfer.passes.fuse_activation import FuseActivation
 from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
@@ -40,6 +41,7 @@ from edgeinfer.passes.store_weights_as_integers import StoreWeightsAsIntegers
 __all__ = [
     "DEFAULT_PASSES",
     "QUANTIZED_PASSES",
+    "FactorChannelScale",
     "FoldConstants",
     "FuseActivation",
     "FuseAffineConv",

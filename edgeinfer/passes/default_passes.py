@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeinfer.passes.factor_channel_scale import FactorChannelScale
 from edgeinfer.passes.fold_constants import FoldConstants
 from edgeinfer.passes.fuse_activation import FuseActivation
 from edgeinfer.passes.fuse_affine_conv import FuseAffineConv
@@ -86,6 +87,7 @@ DEFAULT_PASSES: list[Pass] = [
     FuseGroupNormalization(),
     FuseDepthToSpace(),
     ReplaceReduceMean(),
+    FactorChannelScale(),
     FuseGelu(),
     FuseHardSigmoid(),
     FuseHardSwish(),
@@ -96,6 +98,8 @@ DEFAULT_PASSES: list[Pass] = [
     FuseBatchNormalization(),
     FuseBatchNormalizationAffine(),
     FuseConvAffine(),
+    # Once more, for those behind a bias that was an Add of its own until now.
+    FuseBatchNormalization(),
     FusePadConv(),
     FuseUpsampleConv(),
     FuseAffineConv(),

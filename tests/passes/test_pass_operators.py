@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from edgeinfer.passes import (
+    DEFAULT_PASSES,
+    FactorChannelScale,
     FuseBatchNormalization,
     FuseBatchNormalizationAffine,
     FuseDepthToSpace,
@@ -19,6 +21,7 @@ from edgeinfer.passes import (
     FuseWeightedSum,
     ReplaceGemm,
     ReplaceSum,
+    run_passes,
 )
 
 
@@ -359,3 +362,44 @@ def test_a_sum_becomes_additions(builder, apply, operators, count):
     names = ["x", "y", "z", "u"][:count]
     b = builder(**{name: (2, 3) if name != "y" else (3,) for name in names})
     assert operators(apply(ReplaceSum(), b.graph(b.node("Sum", *names))).graph) == {"Add": count - 1}
+
+
+def excitation(b, x):
+    return b.node("Sigmoid", b.node("GlobalAveragePool", x))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_picture_plus_scaled_picture_becomes_one_product(builder, apply, operators, swapped):
+    b = builder(x=(2, 4, "h", "w"))
+    operands = [excitation(b, "x"), "x"][:: -1 if swapped else 1]
+    product = b.node("Mul", *operands)
+    result = apply(FactorChannelScale(), b.graph(b.node("Add", *(["x", product][:: -1 if swapped else 1]))))
+    assert operators(result.graph) == {"Add": 1, "GlobalAveragePool": 1, "Mul": 1, "Sigmoid": 1}
+    (total,) = (node for node in result.graph.nodes if node.op == "Add")
+    assert "x" not in total.inputs
+
+
+def test_factor_for_each_pixel_stays(builder, apply):
+    b = builder(x=(2, 4, "h", "w"), s=(2, 1, "h", "w"))
+    result = apply(FactorChannelScale(), b.graph(b.node("Add", "x", b.node("Mul", "x", "s"))))
+    check_refused(result, "the factor is not one for each channel that is computed")
+
+
+def test_scaled_picture_that_is_read_elsewhere_stays(builder, apply):
+    b = builder(x=(2, 4, "h", "w"))
+    product = b.node("Mul", "x", excitation(b, "x"))
+    result = apply(FactorChannelScale(), b.graph(b.node("Add", "x", product), product))
+    check_refused(result, "the product is read elsewhere")
+
+
+def test_factor_of_something_without_pixels_stays(builder, apply):
+    b = builder(x=(2, 4), s=(2, 1))
+    result = apply(FactorChannelScale(), b.graph(b.node("Add", "x", b.node("Mul", "x", "s"))))
+    check_refused(result, "the shapes are not those of a picture and a factor for each channel")
+
+
+def test_batch_normalization_behind_a_spelled_out_bias_goes_into_the_convolution(builder, operators):
+    b = builder(x=(1, 4, "h", "w"))
+    biased = b.node("Add", b.node("ConvTranspose", "x", b.weights(4, 4, 2, 2), strides=[2, 2]), b.weights(1, 4, 1, 1))
+    graph, _ = run_passes(b.graph(b.node("Relu", batch_norm(b, biased))), DEFAULT_PASSES)
+    assert [(node.op, node.attributes.get("activation")) for node in graph.nodes] == [("ConvTranspose", "Relu")]
