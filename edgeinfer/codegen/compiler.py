@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import cfunc, from_dtype, njit, types
 
-from edgeinfer.abi import WORKER
+from edgeinfer.abi import TEAM, WORKER
 from edgeinfer.errors import KernelError
 from edgeinfer.kernels.registry import KernelSource
 from edgeinfer.simd.foreign_intrinsics import with_intrinsics
@@ -67,6 +67,10 @@ def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, A
     text = re.sub(r'target datalayout = ".*"\n', "", text)
     text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text)
     text = with_intrinsics(re.sub(r'"target-(cpu|features)"="[^"]*"', "", text))
+    if source.params is not TEAM:
+        # Nobody writes the params while a kernel runs: they need not be read again after each store.
+        known = f"noalias readonly dereferenceable({source.params.itemsize})"
+        text = re.sub(r"^(define [^\n]*\bptr )(%arg\.params\b)", rf"\1{known} \2", text, flags=re.MULTILINE)
     module = llvm.parse_assembly(text)
     module.data_layout = str(machine.target_data)
     for function in module.functions:

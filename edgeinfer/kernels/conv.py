@@ -22,29 +22,45 @@ TILES = {
     "avx512": [(8, 2), (4, 4), (14, 2), (7, 2), (14, 1), (1, 4)],
     "avx2": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "v128": [(6, 2), (4, 3), (10, 1), (1, 4)],
-    "neon": [(8, 2), (4, 4), (7, 3), (14, 1), (1, 4)],
+    "neon": [(4, 4), (8, 2), (7, 3), (14, 1), (1, 4)],
 }
 
+# Tiles of so many vectors are followed by a single row where one is left over: as many sums hide what a multiply-add
+# takes.
+REST_VECTORS = 4
 
-@kernel_family("f32_conv", CONV_PARAMS, TILES)
+
+@kernel_family("f32_conv", CONV_PARAMS, TILES, rest_vectors=REST_VECTORS)
 def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group; see ``direct_conv``."""
-    ops = TileOps(simd, tile_rows, vectors)
-    return direct_conv(float_output(simd, ops, patch_reader(simd), inner_products(ops)))
+
+    def arithmetic(rows: int, rest: ConvArithmetic | None = None) -> ConvArithmetic:
+        ops = TileOps(simd, rows, vectors)
+        return float_output(simd, ops, patch_reader(simd), inner_products(ops), rest=rest)
+
+    few = arithmetic(1) if tile_rows > 1 and vectors >= REST_VECTORS else None
+    return direct_conv(arithmetic(tile_rows, few))
 
 
 def float_output(
-    simd: Simd, ops: TileOps, read_patch: Callable[..., None], inner: Callable[..., Any], in_place: bool = True
+    simd: Simd,
+    ops: TileOps,
+    read_patch: Callable[..., None],
+    inner: Callable[..., Any],
+    in_place: bool = True,
+    rest: ConvArithmetic | None = None,
 ) -> ConvArithmetic:
     """Arithmetic with float32 sums: bias, residual, activation; arguments as for ``ConvArithmetic``."""
     splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
-    activate_pixels = pixel_activation(simd)
+    activate_pixels, tile_rows, tile_columns = pixel_activation(simd), ops.rows, ops.columns
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
         y = buffer_f32(worker, p.y)
         residual = buffer_f32(worker, p.residual) if p.residual >= 0 else y
-        return buffer_f32(worker, p.bias), residual, y
+        low, high = np.float32(p.low), np.float32(p.high)
+        bounded = low > -np.inf or high < np.inf
+        return buffer_f32(worker, p.bias), residual, y, low, high, bounded, bounded and p.residual < 0
 
     @njit(forceinline=True, error_model="numpy")
     def begin(buffers: Any, index: Any) -> Any:
@@ -52,15 +68,19 @@ def float_output(
 
     @njit(forceinline=True, error_model="numpy")
     def finish(tile: Any, buffers: Any, p: Any, index: Any, place: Any, rows: Any, columns: Any) -> None:
-        _, residual, y = buffers
-        if p.residual >= 0:
-            tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
-        tile = clamp(tile, np.float32(p.low), np.float32(p.high))
-        store_tile(tile, y, place, p.y_pixel, rows, columns)
+        _, residual, y, low, high, bounded, usual = buffers
+        if usual & (columns >= tile_columns) & (rows >= tile_rows):
+            store_tile(clamp(tile, low, high), y, place, p.y_pixel, tile_rows, tile_columns)
+        else:
+            if p.residual >= 0:
+                tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
+            if bounded:
+                tile = clamp(tile, low, high)
+            store_tile(tile, y, place, p.y_pixel, rows, columns)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
         if p.activation != 0:
             activate_pixels(buffers[2], start, p, rows, columns, channels)
 
-    return ConvArithmetic(ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place)
+    return ConvArithmetic(ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place, rest)

@@ -106,6 +106,14 @@ def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
     """Transpose ``batch`` matrices of ``rows`` x ``columns``; a task is a run of columns of one matrix."""
 
     @njit(error_model="numpy")
+    def three_rows(y: Any, y_at: Any, x: Any, x_at: Any, columns: Any, pitch: Any) -> None:
+        """Planes of colours to pixels; LLVM makes vectors of this one."""
+        for column in range(columns):
+            y[y_at + column * 3] = x[x_at + column]
+            y[y_at + column * 3 + 1] = x[x_at + pitch + column]
+            y[y_at + column * 3 + 2] = x[x_at + 2 * pitch + column]
+
+    @njit(error_model="numpy")
     def few_rows(y: Any, y_at: Any, x: Any, x_at: Any, rows: Any, columns: Any, pitch: Any) -> None:
         for column in range(columns):
             for row in range(rows):
@@ -126,7 +134,9 @@ def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
             first = task % p.column_tasks * p.task_columns
             matrix = task // p.column_tasks * p.rows * p.columns
             count = min(p.task_columns, p.columns - first)
-            if p.rows <= 4:
+            if p.rows == 3:
+                three_rows(y, matrix + first * p.rows, x, matrix + first, count, p.columns)
+            elif p.rows <= 4:
                 few_rows(y, matrix + first * p.rows, x, matrix + first, p.rows, count, p.columns)
             else:
                 for column in range(first, first + count, 16):

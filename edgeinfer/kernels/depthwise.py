@@ -1,9 +1,10 @@
 """Depthwise convolution, channels last: each channel with its own filter.
 
-Vectors run along the channels; a register tile holds ``rows`` neighbouring output pixels of one vector of channels.
-The picture is read in place: a task first writes down where each input pixel of its rows lies; for one in the padding
-that is a pixel of zeros in scratch memory (an indirection buffer: Dukhan, "The Indirect Convolution Algorithm",
-2019). Weights are packed as [tap][channel].
+Vectors run along the channels; register tiles hold ``rows`` neighbouring output pixels of one vector of channels, in
+one row of the picture or in two at once where there are registers enough. The picture is read in place: a task first
+writes down where each input pixel of its rows lies; for one in the padding that is a pixel of zeros in scratch memory
+(an indirection buffer: Dukhan, "The Indirect Convolution Algorithm", 2019). Weights are packed as [vector of
+channels][tap][lanes], where the last vector may overlap the one before.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import copy_floats, fill_floats, source_index, zero_border
 from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.filter_window import FilterWindow, filter_tap
 from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(4, 1)]}
+TILES = {"avx512": [(4, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(2, 1)]}
+# Vector registers with which two rows of the picture are made at once.
+PAIR_REGISTERS = 32
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,6 @@ class DepthwiseArithmetic:
 
     Attributes:
         element_bytes: size of an element of x.
-        buffer: gives the pointer to x of a buffer reference.
         border_of: see ``edgeinfer.kernels.patch.patch_reader``.
         buffers: ``buffers(p, worker)``: a tuple with what the others need.
         finish: ``finish(tile, buffers, p, channel, place, rows, columns)``: writes the outputs of a float32 tile.
@@ -39,7 +42,6 @@ class DepthwiseArithmetic:
     """
 
     element_bytes: int
-    buffer: Callable[..., Any]
     border_of: Callable[[Simd], Callable[[Any], Any]]
     buffers: Callable[..., Any]
     finish: Callable[..., None]
@@ -51,54 +53,79 @@ def depthwise_conv(
 ) -> Callable[..., None]:
     """The kernel's body; ``kernel_size`` is 0 where kernel, stride and dilation are to be read from the params.
 
-    With a fixed kernel size the dilation is 1 and ``stride_x`` is 1 or 2. ``channels`` counts all channels here, at
-    least ``lanes``. The last vector of channels overlaps the one before where they are no multiple of the lanes.
+    With a fixed kernel size the dilation is 1 and the stride 1 or 2 along both axes. ``channels`` counts all channels
+    here, at least ``lanes``. The last vector of channels overlaps the one before where they are no multiple of the
+    lanes.
     """
     ops = TileOps(simd, tile_rows, 1)
     splat_row, lanes, fill, border = ops.splat_row, simd.lanes, fill_floats(simd), arithmetic.border_of(simd)
     copy = copy_floats(simd)
-    element_bytes, buffer, buffers_of = arithmetic.element_bytes, arithmetic.buffer, arithmetic.buffers
+    element_bytes, buffers_of = arithmetic.element_bytes, arithmetic.buffers
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
     octets = element_bytes == 1
-    one_tap, row_by_1, row_by_2 = (
-        ops.filter_row(1, 0, octets),
-        ops.filter_row(kernel_size or 1, 1, octets),
-        ops.filter_row(kernel_size or 1, 2, octets),
-    )
+    add_tap = filter_tap(ops.type, octets)
+    window_rows = 2 if simd.level.registers >= PAIR_REGISTERS else 1
+
+    def row_of_tiles(image_rows: int, stride: int) -> Callable[..., None]:
+        """``run(pixels, first, columns, w, bias, buffers, p, place, column)``: all channels of some tiles."""
+        window = FilterWindow(ops.type, image_rows, kernel_size or 1, stride, octets)
+        addresses_of, apply = window.addresses, window.filter
+        taps = kernel_size * kernel_size
+
+        @njit(forceinline=True, error_model="numpy")
+        def run(
+            pixels: Any, first: Any, columns: Any, w: Any, bias: Any, buffers: Any, p: Any, place: Any, column: Any
+        ) -> None:
+            addresses = addresses_of(pixels, first, columns)
+            channels, count = p.channels, p.out_width - column
+            first_channel, end, w_index = 0, channels - channels % lanes, 0
+            while True:
+                for c in range(0, end - first_channel, lanes):
+                    channel = first_channel + c
+                    tiles = apply(addresses, channel * element_bytes, bias, channel, w, w_index + c * taps)
+                    finish(tiles[0], buffers, p, channel, place + channel, count, lanes)
+                    if image_rows == 2:
+                        finish(tiles[image_rows - 1], buffers, p, channel, place + p.y_row + channel, count, lanes)
+                if end == channels:
+                    break
+                w_index = end * taps
+                first_channel, end = channels - lanes, channels
+
+        return run
+
+    pair_by_1, pair_by_2 = row_of_tiles(window_rows, 1), row_of_tiles(window_rows, 2)
+    single_by_1, single_by_2 = row_of_tiles(1, 1), row_of_tiles(1, 2)
 
     @njit(forceinline=True, error_model="numpy")
     def note_pixels(
-        offsets: Any, p: Any, image: Any, zero_pixel: Any, top: Any, rows: Any, columns: Any, used_columns: Any
+        addresses: Any, p: Any, image: Any, zero_pixel: Any, top: Any, rows: Any, columns: Any, used_columns: Any
     ) -> None:
-        """Offsets of pixels from x in elements, row by row; columns beyond the used ones repeat the last."""
+        """Addresses of pixels, row by row; columns beyond the used ones repeat the last."""
+        pixel_bytes = p.channels * element_bytes
         for row in range(rows):
             source_row = source_index(top + row, p.height, p.pad_mode)
             for column in range(columns):
                 source_column = source_index(min(column, used_columns - 1) - p.pad_left, p.width, p.pad_mode)
-                offset = image + (source_row * p.width + source_column) * p.channels
-                offsets[row * columns + column] = zero_pixel if source_row < 0 or source_column < 0 else offset
+                address = image + (source_row * p.width + source_column) * pixel_bytes
+                addresses[row * columns + column] = zero_pixel if source_row < 0 or source_column < 0 else address
 
     @njit(forceinline=True, error_model="numpy")
-    def all_taps(tile: Any, x: Any, offsets: Any, first: Any, columns: Any, channel: Any, w: Any, p: Any) -> Any:
-        channels, tap = p.channels, channel
-        if kernel_size == 0:
+    def any_tiles(
+        pixels: Any, first: Any, columns: Any, w: Any, bias: Any, buffers: Any, p: Any, place: Any, column: Any
+    ) -> None:
+        channels, count, w_index = p.channels, p.out_width - column, 0
+        for c in range(0, channels, lanes):
+            channel = min(c, channels - lanes)
+            tile = splat_row(bias, channel)
             for ky in range(p.kernel_height):
                 for kx in range(p.kernel_width):
                     at = first + ky * p.dilation_y * columns + kx * p.dilation_x
-                    tile = one_tap(tile, x, offsets, at, channel, w, tap, channels, p.stride_x)
-                    tap += channels
-        elif p.stride_x == 1:
-            for ky in range(kernel_size):
-                tile = row_by_1(tile, x, offsets, first + ky * columns, channel, w, tap, channels, 1)
-                tap += kernel_size * channels
-        else:
-            for ky in range(kernel_size):
-                tile = row_by_2(tile, x, offsets, first + ky * columns, channel, w, tap, channels, 2)
-                tap += kernel_size * channels
-        return tile
+                    tile = add_tap(tile, pixels, at, p.stride_x, channel * element_bytes, w, w_index)
+                    w_index += lanes
+            finish(tile, buffers, p, channel, place + channel, count, lanes)
 
     def body(p: Any, worker: Any) -> None:
-        x, w, bias = buffer(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias)
+        x, w, bias = buffer_address(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias)
         buffers = buffers_of(p, worker)
         channels = p.channels
         tiled_columns = (p.out_width + tile_rows - 1) // tile_rows * tile_rows
@@ -107,8 +134,7 @@ def depthwise_conv(
         fill(scratch_f32(worker), 0, border(p), (channels * element_bytes + 3) // 4)
         if p.border >= 0:
             copy(scratch_f32(worker), 0, buffer_f32(worker, p.border), 0, channels)
-        zero_pixel = (worker.scratch - buffer_address(worker, p.x)) // element_bytes
-        offsets = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
+        pixels = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -116,18 +142,27 @@ def depthwise_conv(
             first_row, image = task % p.row_tasks * p.task_rows, task // p.row_tasks
             task_rows = min(p.task_rows, p.out_height - first_row)
             rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
-            image_start, top = image * p.height * p.width * channels, first_row * p.stride_y - p.pad_top
-            note_pixels(offsets, p, image_start, zero_pixel, top, rows, columns, used_columns)
+            start, top = x + image * p.height * p.width * channels * element_bytes, first_row * p.stride_y - p.pad_top
+            note_pixels(pixels, p, start, worker.scratch, top, rows, columns, used_columns)
             y_start = p.y_start + image * p.y_image + first_row * p.y_row
-            for row in range(task_rows):
+            row = 0
+            while row < task_rows:
+                pair = kernel_size > 0 and row + window_rows <= task_rows
                 for column in range(0, p.out_width, tile_rows):
                     first = row * p.stride_y * columns + column * p.stride_x
                     place = y_start + row * p.y_row + column * p.y_pixel
-                    count = p.out_width - column
-                    for c in range(0, channels, lanes):
-                        channel = min(c, channels - lanes)
-                        tile = all_taps(splat_row(bias, channel), x, offsets, first, columns, channel, w, p)
-                        finish(tile, buffers, p, channel, place + channel, count, lanes)
+                    if kernel_size == 0:
+                        any_tiles(pixels, first, columns, w, bias, buffers, p, place, column)
+                    elif p.stride_x == 1:
+                        if pair:
+                            pair_by_1(pixels, first, columns, w, bias, buffers, p, place, column)
+                        else:
+                            single_by_1(pixels, first, columns, w, bias, buffers, p, place, column)
+                    elif pair:
+                        pair_by_2(pixels, first, columns, w, bias, buffers, p, place, column)
+                    else:
+                        single_by_2(pixels, first, columns, w, bias, buffers, p, place, column)
+                row += window_rows if pair else 1
             finish_task(buffers, p, y_start, task_rows, p.out_width, channels)
 
     return body
@@ -172,4 +207,4 @@ def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
         if p.activation != 0:
             activate_pixels(buffers[0], start, p, rows, columns, channels)
 
-    return DepthwiseArithmetic(4, buffer_f32, zero_border, buffers, finish, finish_task)
+    return DepthwiseArithmetic(4, zero_border, buffers, finish, finish_task)

@@ -49,6 +49,8 @@ class ConvArithmetic:
         finish: ``finish(tile, buffers, p, index, place, rows, columns)``: writes the outputs of a tile.
         finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``: is called after a block of pixels.
         in_place: whether tiles can read the picture itself, since it holds what a patch holds.
+        rest: arithmetic of a tile with fewer rows and as many columns, for the last pixels of a row where these are
+            no more; its ``begin``, ``inner`` and ``finish`` are used, with the buffers of this one.
     """
 
     rows: int
@@ -60,29 +62,44 @@ class ConvArithmetic:
     finish: Callable[..., None]
     finish_task: Callable[..., None]
     in_place: bool = True
+    rest: ConvArithmetic | None = None
 
 
 def tap_loops(inner: Callable[..., Any], columns: int) -> Callable[..., Any]:
-    """``accumulate(tile, x, start, row_pitch, pixel_pitch, w, w_index, p)``: adds the products of all taps.
+    """``accumulate(tile, x, start, pixel_pitch, w, w_index, taps)``: adds the products of all taps.
 
-    With a dilation of 1 the taps of one kernel row are neighbours in memory and run as one loop.
+    ``taps`` is a tuple: runs of neighbouring taps in all and in a kernel row, the numbers of x of a run, and the steps
+    from run to run and from the last run of a kernel row to the first of the next.
     """
 
     @njit(forceinline=True, error_model="numpy")
-    def accumulate(
-        tile: Any, x: Any, start: Any, row_pitch: Any, pixel_pitch: Any, w: Any, w_index: Any, p: Any
-    ) -> Any:
-        channels = p.channels
-        runs, run = (1, p.kernel_width * channels) if p.dilation_x == 1 else (p.kernel_width, channels)
-        tap_pitch = p.dilation_x * channels
-        for ky in range(p.kernel_height):
-            for kx in range(runs):
-                tap = start + ky * p.dilation_y * row_pitch + kx * tap_pitch
-                tile = inner(tile, x, tap, pixel_pitch, w, w_index, run)
-                w_index += run * columns
-        return tile
+    def accumulate(tile: Any, x: Any, start: Any, pixel_pitch: Any, w: Any, w_index: Any, taps: Any) -> Any:
+        left, row_runs, run, step, row_step = taps
+        if left == 1:
+            return inner(tile, x, start, pixel_pitch, w, w_index, run)
+        left_of_row = row_runs
+        while True:
+            tile = inner(tile, x, start, pixel_pitch, w, w_index, run)
+            left -= 1
+            if left == 0:
+                return tile
+            w_index += run * columns
+            left_of_row -= 1
+            if left_of_row == 0:
+                left_of_row = row_runs
+                start += row_step
+            else:
+                start += step
 
     return accumulate
+
+
+@njit(forceinline=True, error_model="numpy")
+def runs_of_taps(p: Any, row_pitch: Any) -> Any:
+    """The tuple for ``tap_loops``: with a dilation of 1 the taps of a kernel row are neighbours in memory."""
+    row_runs, run = (1, p.kernel_width * p.channels) if p.dilation_x == 1 else (p.kernel_width, p.channels)
+    step = p.dilation_x * p.channels
+    return p.kernel_height * row_runs, row_runs, run, step, p.dilation_y * row_pitch - (row_runs - 1) * step
 
 
 def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
@@ -91,6 +108,9 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     read_patch, buffers_of, begin = arithmetic.read_patch, arithmetic.buffers, arithmetic.begin
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
     accumulate, may_read_in_place = tap_loops(arithmetic.inner, columns), arithmetic.in_place
+    rest = arithmetic.rest or arithmetic
+    rest_rows = rest.rows if arithmetic.rest else 0
+    begin_rest, finish_rest, accumulate_rest = rest.begin, rest.finish, tap_loops(rest.inner, columns)
 
     def body(p: Any, worker: Any) -> None:
         x, w = buffer_f32(worker, p.x), buffer_f32(worker, p.w)
@@ -99,7 +119,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
         blocks = (group_channels + columns - 1) // columns
         panel = p.kernel_height * p.kernel_width * p.channels * columns
         picture = p.height * p.width * p.x_channels
-        pixel_pitch = p.stride_x * p.channels
+        pixel_pitch, y_pixel = p.stride_x * p.channels, p.y_pixel
         in_place = may_read_in_place and p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
         while True:
             task = claim(worker)
@@ -117,10 +137,14 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
             out_row, out_column = row_task * p.task_rows, column_task * p.task_columns
             task_rows = min(p.task_rows, p.out_height - out_row)
             task_columns = min(p.task_columns, p.out_width - out_column)
-            tiled_columns = (task_columns + tile_rows - 1) // tile_rows * tile_rows
+            # Tiles may go beyond the task's columns.
+            last_columns = task_columns % tile_rows
+            read_columns = task_columns - last_columns
+            if last_columns > 0:
+                read_columns += rest_rows if last_columns <= rest_rows else tile_rows
             top, left = out_row * p.stride_y - p.pad_top, out_column * p.stride_x - p.pad_left
             patch_rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
-            patch_columns = (tiled_columns - 1) * p.stride_x + (p.kernel_width - 1) * p.dilation_x + 1
+            patch_columns = (read_columns - 1) * p.stride_x + (p.kernel_width - 1) * p.dilation_x + 1
             used_columns = (task_columns - 1) * p.stride_x + (p.kernel_width - 1) * p.dilation_x + 1
 
             first_read = (top * p.width + left) * p.channels
@@ -135,21 +159,29 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
                 source, start, row_pitch = scratch_f32(worker), 0, patch_columns * p.channels
                 read_patch(source, x, p, image * picture, group * p.channels, top, left, patch_rows, patch_columns)
 
-            y_start = (
-                p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel + group * group_channels
-            )
+            y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * y_pixel + group * group_channels
             first_block = block_task * p.task_blocks
             last_block = min(blocks, first_block + p.task_blocks)
+            taps = runs_of_taps(p, row_pitch)
             for block in range(first_block, last_block):
                 packed = group * blocks + block
                 count = group_channels - block * columns
+                index, w_index = packed * columns, packed * panel
                 for row in range(task_rows):
-                    for column in range(0, task_columns, tile_rows):
-                        at = start + row * p.stride_y * row_pitch + column * pixel_pitch
-                        tile = begin(buffers, packed * columns)
-                        tile = accumulate(tile, source, at, row_pitch, pixel_pitch, w, packed * panel, p)
-                        place = y_start + row * p.y_row + column * p.y_pixel + block * columns
-                        finish(tile, buffers, p, packed * columns, place, task_columns - column, count)
+                    at = start + row * p.stride_y * row_pitch
+                    place = y_start + row * p.y_row + block * columns
+                    left = task_columns
+                    while left > rest_rows:
+                        tile = begin(buffers, index)
+                        tile = accumulate(tile, source, at, pixel_pitch, w, w_index, taps)
+                        finish(tile, buffers, p, index, place, left, count)
+                        at += tile_rows * pixel_pitch
+                        place += tile_rows * y_pixel
+                        left -= tile_rows
+                    if left > 0:
+                        few = begin_rest(buffers, index)
+                        few = accumulate_rest(few, source, at, pixel_pitch, w, w_index, taps)
+                        finish_rest(few, buffers, p, index, place, left, count)
             channels = min(group_channels, last_block * columns) - first_block * columns
             finish_task(buffers, p, y_start + first_block * columns, task_rows, task_columns, channels)
 

@@ -16,7 +16,7 @@ from edgeinfer.kernels.depthwise import TILES, DepthwiseArithmetic, depthwise_co
 from edgeinfer.kernels.quantized_conv import zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8
+from edgeinfer.simd.pointers import advance, buffer_f32
 from edgeinfer.simd.tile import TileOps
 
 
@@ -56,4 +56,4 @@ def _byte_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
         large_bias, factors, rest = buffers
         write(multiply_row(add_row(tile, large_bias, channel), factors, channel), rest, p, place, rows, columns)
 
-    return DepthwiseArithmetic(1, buffer_u8, zero_point_border, buffers, finish, output.finish_task)
+    return DepthwiseArithmetic(1, zero_point_border, buffers, finish, output.finish_task)

@@ -7,20 +7,38 @@ placeholders in their place, which ``with_intrinsics`` replaces before LLVM comp
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
 _PREFIX = "edgeinfer.intrinsic."
-_DEFINITION = re.compile(
-    rf'^define linkonce_odr ([^@\n]+) @"?{re.escape(_PREFIX)}([\w.]+)"?\(([^)]*)\)[^\n]*\{{\n.*?^\}}\n',
-    re.DOTALL | re.MULTILINE,
-)
+_ORDER = "edgeinfer.order."
+
+
+def _definition(prefix: str) -> re.Pattern[str]:
+    return re.compile(
+        rf'^define linkonce_odr ([^@\n]+) @"?{re.escape(prefix)}([\w.]+)"?\(([^)]*)\)[^\n]*\{{\n.*?^\}}\n',
+        re.DOTALL | re.MULTILINE,
+    )
 
 
 def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     """LLVM value: a call of the intrinsic ``llvm.<name>``, by a placeholder."""
-    module, placeholder = builder.module, f"{_PREFIX}{name}"
+    return _call(builder, f"{_PREFIX}{name}", result, arguments)
+
+
+def ordered_pointer(builder: Any, pointer: Any, vectors: Sequence[Any] = ()) -> Any:
+    """LLVM value: the pointer, of which LLVM knows nothing but that it depends on the vectors; for AArch64.
+
+    What is loaded from it cannot be scheduled before the vectors are computed, and no other induction variable can
+    stand for it. It costs no instruction: an empty piece of assembly.
+    """
+    return _call(builder, f"{_ORDER}{len(vectors)}", pointer.type, [pointer, *vectors])
+
+
+def _call(builder: Any, placeholder: str, result: Any, arguments: list[Any]) -> Any:
+    module = builder.module
     function = module.globals.get(placeholder)
     if function is None:
         function_type = ir.FunctionType(result, [argument.type for argument in arguments])
@@ -34,8 +52,10 @@ def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -
 def with_intrinsics(text: str) -> str:
     """A module's LLVM IR with the intrinsics in place of their placeholders.
 
-    Before: ``define linkonce_odr i32 @edgeinfer.intrinsic.X(i32 %0) { … }  … call @edgeinfer.intrinsic.X(…)``
-    After:  ``declare i32 @llvm.X(i32)  … call @llvm.X(…)``
+    Before: ``define linkonce_odr i32 @edgeinfer.intrinsic.X(i32 %0) { … }  … call i32 @edgeinfer.intrinsic.X(…)``
+    After:  ``declare i32 @llvm.X(i32)  … call i32 @llvm.X(…)``
+    Before: ``define linkonce_odr ptr @edgeinfer.order.1(…) { … }  … call ptr @edgeinfer.order.1(…)``
+    After:  ``call ptr asm "", "=r,0,w"(…) nounwind willreturn memory(none)``
     """
 
     def declaration(match: re.Match[str]) -> str:
@@ -43,7 +63,12 @@ def with_intrinsics(text: str) -> str:
         types = [re.sub(r"\s*(%\S+)?$", "", parameter.strip()) for parameter in _split(parameters)]
         return f"declare {result} @llvm.{name}({', '.join(types)})\n"
 
-    return re.sub(rf'@"?{re.escape(_PREFIX)}([\w.]+)"?', r"@llvm.\1", _DEFINITION.sub(declaration, text))
+    def assembly(match: re.Match[str]) -> str:
+        count, arguments = match.groups()
+        return f'asm "", "=r,0{",w" * int(count)}"({arguments}) nounwind willreturn memory(none)'
+
+    text = re.sub(rf'@"?{re.escape(_ORDER)}(\d+)"?\(([^)]*)\)', assembly, _definition(_ORDER).sub("", text))
+    return re.sub(rf'@"?{re.escape(_PREFIX)}([\w.]+)"?', r"@llvm.\1", _definition(_PREFIX).sub(declaration, text))
 
 
 def _split(parameters: str) -> list[str]:

@@ -54,6 +54,11 @@ class Level:
         }
 
     @property
+    def keeps_nan(self) -> bool:
+        """Whether one instruction gives the greater of two numbers, or NaN if either is."""
+        return self.architecture == "aarch64"
+
+    @property
     def pointer_bits(self) -> int:
         """Bits of an address and of C's ``long``."""
         return 32 if self.architecture in ("armv7l", "wasm32") else 64

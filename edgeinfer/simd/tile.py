@@ -14,7 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from edgeinfer.simd.pointers import FLOAT32_POINTER, INT64_POINTER, UINT8_POINTER
+from edgeinfer.simd.foreign_intrinsics import ordered_pointer
+from edgeinfer.simd.pointers import FLOAT32_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_load, masked_store
 from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
 
@@ -50,20 +51,13 @@ class TileOps:
     Attributes:
         rows: rows of the tile.
         lanes: floats of one vector.
-        by_lane: whether ``outer_lanes`` is the quicker one.
+        by_lane: whether multiply-adds can take one lane of a vector as a factor.
         columns: floats of one row, ``vectors * lanes``.
         prefetches: whether kernels ask for memory ahead of its use.
         zeros: ``zeros()``.
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
-        outer_lanes: as ``outer`` for ``lanes`` products, those with ``x[index + k + i * row_stride]`` and
-            ``w[w_index + k * columns]``; reads x in vectors.
-        filter_row: ``filter_row(taps, stride, octets)`` gives ``add_taps(tile, x, offsets, first, channel, w, w_index,
-            w_pitch, row_step)``: adds to row i the products of the vectors at
-            ``x[offsets[first + i * stride + t] + channel]`` and ``w[w_index + t * w_pitch]`` for all taps t, element
-            by element. A ``stride`` of 0 stands for ``row_step``, for one tap only. With ``octets`` x points to
-            unsigned bytes.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
             ``columns`` columns.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
@@ -82,19 +76,14 @@ class TileOps:
         tile = Tile(rows, vectors, simd.lanes)
         self.type = tile
         self.zeros = zeros_of(tile)
-        self.splat_row = splat_row_of(tile)
+        self.splat_row = splat_row_of(tile, reload=simd.level.by_lane and vectors > 1)
         self.outer = _outer(tile)
-        self.outer_lanes = _outer_lanes(tile)
-        self.store = store_of(tile)
+        self.store = store_of(tile, bump=simd.level.by_lane)
         self.load = _load(tile)
         self.add = _add(tile)
         self.add_row = _with_row(tile, "fadd")
         self.multiply_row = _with_row(tile, "fmul")
-        self.clamp = _clamp(tile)
-
-    def filter_row(self, taps: int, stride: int, octets: bool = False) -> Any:
-        """See the class."""
-        return _filter_row(self.type, taps, stride, octets)
+        self.clamp = _clamp(tile, simd.level.keeps_nan)
 
 
 def tile_vectors(builder: Any, tile: Tile, value: Any) -> list[Any]:
@@ -138,13 +127,22 @@ def row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]
     ]
 
 
-def splat_row_of(tile: Tile) -> Any:
-    """An intrinsic ``splat_row(y, index)``: every row is the ``columns`` elements at ``y[index]``."""
+def splat_row_of(tile: Tile, reload: bool = False) -> Any:
+    """An intrinsic ``splat_row(y, index)``: every row is the ``columns`` elements at ``y[index]``.
+
+    With ``reload`` each row is loaded by itself, two vectors with one instruction, rather than copied.
+    """
 
     @intrinsic
     def splat_row(typing_context: Any, y: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return pack_tile(builder, tile, row_vectors(builder, tile, args[0], args[1]) * tile.rows)
+            pointer, vectors = builder.gep(args[0], [args[1]]), []
+            for row in range(tile.rows):
+                if row == 0 or reload:
+                    pointer = ordered_pointer(builder, pointer) if reload else pointer
+                    loaded = row_vectors(builder, tile, pointer, ir.Constant(_I64, 0))
+                vectors += loaded
+            return pack_tile(builder, tile, vectors)
 
         return tile(FLOAT32_POINTER, types.int64), codegen
 
@@ -173,76 +171,14 @@ def _outer(tile: Tile) -> Any:
     return outer
 
 
-def _outer_lanes(tile: Tile) -> Any:
-    lanes = tile.vector.lanes
-
-    @intrinsic
-    def outer_lanes(
-        typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any
-    ) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            accumulator, x, index, row_stride, w, w_index = args
-            vectors = tile_vectors(builder, tile, accumulator)
-            fma = llvm_function(builder, "fmuladd", tile.vector, 3)
-            factors = []
-            for row in range(tile.rows):
-                place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                factors.append(builder.load(element_pointer(builder, x, place, tile.vector), align=4))
-            undefined = ir.Constant(tile.vector.llvm, ir.Undefined)
-            for k in range(lanes):
-                weights = row_vectors(builder, tile, w, offset_by(builder, w_index, k * tile.vectors * lanes))
-                lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k] * lanes)
-                for row, factor in enumerate(factors):
-                    value = builder.shuffle_vector(factor, undefined, lane)
-                    for j in range(tile.vectors):
-                        at = row * tile.vectors + j
-                        vectors[at] = builder.call(fma, [value, weights[j], vectors[at]])
-            return pack_tile(builder, tile, vectors)
-
-        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
-        return tile(*arguments), codegen
-
-    return outer_lanes
+def _whole_columns(builder: Any, tile: Tile, columns: Any) -> Any:
+    """LLVM value: whether ``columns`` (int64) are all of the tile's."""
+    return builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * tile.vector.lanes))
 
 
-def _filter_row(tile: Tile, taps: int, stride: int, octets: bool) -> Any:
-    @intrinsic
-    def add_taps(
-        typing_context: Any, accumulator: Any, x: Any, offsets: Any, first: Any, channel: Any, w: Any, w_index: Any,
-        w_pitch: Any, row_step: Any,
-    ) -> Any:  # fmt: skip
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            accumulator, x, offsets, first, channel, w, w_index, w_pitch, row_step = args
-            rows = tile_vectors(builder, tile, accumulator)
-            fma = llvm_function(builder, "fmuladd", tile.vector, 3)
-
-            def pixel(place: Any) -> Any:
-                offset = builder.add(builder.load(builder.gep(offsets, [place])), channel)
-                if not octets:
-                    return builder.load(element_pointer(builder, x, offset, tile.vector), align=4)
-                pointer = element_pointer(builder, x, offset, Vector("i8", tile.vector.lanes))
-                integers = builder.zext(builder.load(pointer, align=1), Vector("i32", tile.vector.lanes).llvm)
-                return builder.sitofp(integers, tile.vector.llvm)
-
-            if stride:
-                count = (tile.rows - 1) * stride + taps
-                pixels = [pixel(offset_by(builder, first, index)) for index in range(count)]
-            else:
-                steps = [builder.mul(row_step, ir.Constant(_I64, row)) for row in range(tile.rows)]
-                pixels = [pixel(builder.add(first, step)) for step in steps]
-            for tap in range(taps):
-                at = builder.add(w_index, builder.mul(w_pitch, ir.Constant(_I64, tap)))
-                weight = builder.load(element_pointer(builder, w, at, tile.vector), align=4)
-                for row in range(tile.rows):
-                    rows[row] = builder.call(fma, [pixels[row * (stride or 1) + tap], weight, rows[row]])
-            return pack_tile(builder, tile, rows)
-
-        integers = [types.int64] * 2
-        source = UINT8_POINTER if octets else FLOAT32_POINTER
-        arguments = (tile, source, INT64_POINTER, *integers, FLOAT32_POINTER, *integers, types.int64)
-        return tile(*arguments), codegen
-
-    return add_taps
+def _whole_rows(builder: Any, tile: Tile, rows: Any) -> Any:
+    """LLVM value: whether ``rows`` (int64) are all of the tile's."""
+    return builder.icmp_signed(">=", rows, ir.Constant(_I64, tile.rows))
 
 
 def _for_each_row(builder: Any, tile: Tile, rows: Any, emit: Callable[[int], None]) -> None:
@@ -278,10 +214,13 @@ def store_rows(
         for j in range(tile.vectors):
             builder.store(values[row * tile.vectors + j], place(row, j), align=vector.element_bytes)
 
-    whole = builder.icmp_signed(">=", columns, ir.Constant(_I64, tile.vectors * lanes))
-    with builder.if_else(whole, likely=True) as (then, otherwise):
-        with then:
-            _for_each_row(builder, tile, rows, whole_row)
+    with builder.if_else(_whole_columns(builder, tile, columns), likely=True) as (then, otherwise):
+        with then, builder.if_else(_whole_rows(builder, tile, rows), likely=True) as (all_rows, some_rows):
+            with all_rows:
+                for row in range(tile.rows):
+                    whole_row(row)
+            with some_rows:
+                _for_each_row(builder, tile, rows, whole_row)
         with otherwise:
             masks = [first_lanes(builder, lanes, offset_by(builder, columns, -j * lanes)) for j in range(tile.vectors)]
 
@@ -292,8 +231,11 @@ def store_rows(
             _for_each_row(builder, tile, rows, part_row)
 
 
-def store_of(tile: Tile) -> Any:
-    """An intrinsic ``store(tile, y, index, row_stride, rows, columns)``, see ``TileOps``."""
+def store_of(tile: Tile, bump: bool = False) -> Any:
+    """An intrinsic ``store(tile, y, index, row_stride, rows, columns)``, see ``TileOps``.
+
+    With ``bump`` LLVM cannot keep a pointer to each row in registers for all tiles: they are needed for other things.
+    """
     lanes = tile.vector.lanes
 
     @intrinsic
@@ -301,10 +243,12 @@ def store_of(tile: Tile) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, y, index, row_stride, rows, columns = args
             vectors = tile_vectors(builder, tile, value)
+            start = builder.gep(y, [index])
+            start = ordered_pointer(builder, start) if bump else start
 
             def place(row: int, j: int) -> Any:
-                at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
-                return element_pointer(builder, y, offset_by(builder, at, j * lanes), tile.vector)
+                at = builder.mul(row_stride, ir.Constant(_I64, row))
+                return element_pointer(builder, start, offset_by(builder, at, j * lanes), tile.vector)
 
             store_rows(builder, tile, tile.vector, vectors, place, rows, columns)
             return context.get_dummy_value()
@@ -322,16 +266,38 @@ def _load(tile: Tile) -> Any:
     def load(typing_context: Any, y: Any, index: Any, row_stride: Any, rows: Any, columns: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             y, index, row_stride, rows, columns = args
-            masks = [first_lanes(builder, lanes, offset_by(builder, columns, -j * lanes)) for j in range(tile.vectors)]
-            vectors = []
-            for row in range(tile.rows):
-                inside = builder.icmp_signed(">", rows, ir.Constant(_I64, row))
+
+            def place(row: int, j: int) -> Any:
                 at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
+                return element_pointer(builder, y, offset_by(builder, at, j * lanes), tile.vector)
+
+            def whole() -> list[Any]:
+                places = [place(row, j) for row in range(tile.rows) for j in range(tile.vectors)]
+                return [builder.load(pointer, align=4) for pointer in places]
+
+            def part() -> list[Any]:
+                starts = range(0, tile.vectors * lanes, lanes)
+                masks = [first_lanes(builder, lanes, offset_by(builder, columns, -start)) for start in starts]
                 none = ir.Constant(masks[0].type, None)
-                for j, mask in enumerate(masks):
-                    pointer = element_pointer(builder, y, offset_by(builder, at, j * lanes), tile.vector)
-                    vectors.append(masked_load(builder, tile.vector, pointer, builder.select(inside, mask, none)))
-            return pack_tile(builder, tile, vectors)
+                vectors = []
+                for row in range(tile.rows):
+                    inside = builder.icmp_signed(">", rows, ir.Constant(_I64, row))
+                    for j, mask in enumerate(masks):
+                        chosen = builder.select(inside, mask, none)
+                        vectors.append(masked_load(builder, tile.vector, place(row, j), chosen))
+                return vectors
+
+            results, blocks = [], []
+            all_inside = builder.and_(_whole_columns(builder, tile, columns), _whole_rows(builder, tile, rows))
+            with builder.if_else(all_inside, likely=True) as branches:
+                for branch, emit in zip(branches, (whole, part), strict=True):
+                    with branch:
+                        results.append(pack_tile(builder, tile, emit()))
+                        blocks.append(builder.basic_block)
+            loaded = builder.phi(tile.llvm)
+            for result, block in zip(results, blocks, strict=True):
+                loaded.add_incoming(result, block)
+            return loaded
 
         return tile(FLOAT32_POINTER, *[types.int64] * 4), codegen
 
@@ -364,17 +330,22 @@ def _with_row(tile: Tile, operation: str) -> Any:
     return with_row
 
 
-def _clamp(tile: Tile) -> Any:
+def _clamp(tile: Tile, keeps_nan: bool) -> Any:
     @intrinsic
     def clamp(typing_context: Any, value: Any, low: Any, high: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             low = splat_value(builder, tile.vector, args[1])
             high = splat_value(builder, tile.vector, args[2])
 
-            def bound(vector: Any) -> Any:
+            def compared(vector: Any) -> Any:
                 vector = builder.select(builder.fcmp_ordered("<", vector, low), low, vector)
                 return builder.select(builder.fcmp_ordered(">", vector, high), high, vector)
 
+            def bounded(vector: Any) -> Any:
+                vector = builder.call(llvm_function(builder, "maximum", tile.vector, 2), [vector, low])
+                return builder.call(llvm_function(builder, "minimum", tile.vector, 2), [vector, high])
+
+            bound = bounded if keeps_nan else compared
             return pack_tile(builder, tile, [bound(vector) for vector in tile_vectors(builder, tile, args[0])])
 
         return tile(tile, types.float32, types.float32), codegen

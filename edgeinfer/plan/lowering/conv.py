@@ -48,7 +48,7 @@ def choose_tile(rows: list[KernelRow], out_width: int, out_channels: int, lanes:
 
     def cycles(row: KernelRow) -> float:
         height, columns = row.traits["rows"], row.traits["columns"]
-        work = math.ceil(out_width / height) * height * math.ceil(out_channels / columns) * columns
+        work = tiled_width(row, out_width, lanes) * math.ceil(out_channels / columns) * columns
         # A tile of r rows and v vectors loads r + v registers for r * v multiply-adds; near one load
         # for each multiply-add the loads set the pace.
         vectors = columns // lanes
@@ -57,10 +57,18 @@ def choose_tile(rows: list[KernelRow], out_width: int, out_channels: int, lanes:
     return min(rows, key=cycles)
 
 
+def tiled_width(kernel: KernelRow, out_width: int, lanes: int) -> int:
+    """Pixels that tiles compute for a row of pixels; kernels with ``rest_vectors`` do a single one that is left."""
+    height, vectors = kernel.traits["rows"], kernel.traits["columns"] // lanes
+    if out_width % height == 1 and vectors >= kernel.traits.get("rest_vectors", vectors + 1):
+        return out_width
+    return math.ceil(out_width / height) * height
+
+
 def direct_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> float:
     """Estimated cycles of a direct convolution, all threads together: one vector multiply-add a cycle."""
-    height, columns = kernel.traits["rows"], kernel.traits["columns"]
-    pixels = geometry.batch * geometry.out_height * math.ceil(geometry.out_width / height) * height
+    columns = kernel.traits["columns"]
+    pixels = geometry.batch * geometry.out_height * tiled_width(kernel, geometry.out_width, lanes)
     taps = geometry.channels * geometry.kernel[0] * geometry.kernel[1]
     group_channels = geometry.out_channels // geometry.groups
     return pixels * taps * geometry.groups * math.ceil(group_channels / columns) * columns / lanes

@@ -29,7 +29,8 @@ def depthwise_applies(geometry: ConvGeometry, lanes: int) -> bool:
 def depthwise_family(geometry: ConvGeometry, numbers: str = "f32") -> str:
     """The kernels for this size of filters and number format."""
     height, width = geometry.kernel
-    usual = (height, width) in ((3, 3), (5, 5)) and geometry.dilations == (1, 1) and geometry.strides[1] in (1, 2)
+    usual = geometry.dilations == (1, 1) and geometry.strides in ((1, 1), (2, 2))
+    usual = usual and (height, width) in ((3, 3), (5, 5))
     return f"{numbers}_dwconv{height}x{width}" if usual else f"{numbers}_dwconv"
 
 
@@ -48,6 +49,8 @@ def cut_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int, eleme
     reach = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
     wanted = max(1, min(TASKS_PER_THREAD * threads, geometry.macs // TASK_MACS))
     task_rows = min(MAX_ROWS, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch)))
+    # Kernels make two rows at a time.
+    task_rows += task_rows % 2
     row_tasks = math.ceil(geometry.out_height / task_rows)
     offset_bytes = 8 * ((task_rows - 1) * geometry.strides[0] + reach) * patch_columns
     fields: dict[str, int | float | str] = {
@@ -58,9 +61,12 @@ def cut_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int, eleme
     return DepthwiseTasks(fields, align(element_bytes * channels) + align(offset_bytes))
 
 
-def pack_depthwise(weight: np.ndarray) -> np.ndarray:
-    """Pack [channels, 1, kh, kw] as float32 [tap, channel]."""
-    return weight.reshape(weight.shape[0], -1).T.astype(np.float32)
+def pack_depthwise(weight: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack [channels, 1, kh, kw] as float32 [vector of channels, tap, lanes]; the last ends with the channels."""
+    channels = weight.shape[0]
+    flat = weight.reshape(channels, -1).astype(np.float32)
+    vectors = [flat[first : first + lanes].T for first in (min(c, channels - lanes) for c in range(0, channels, lanes))]
+    return np.ascontiguousarray(vectors)
 
 
 def emit_depthwise(
@@ -78,7 +84,8 @@ def emit_depthwise(
     values = {
         **conv_values(node, geometry, y_strides), **tasks.fields,
         "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
-        "w": context.packed(weight, "depthwise", pack_depthwise), "border": node.input(BORDER_INPUT),
+        "w": context.packed(weight, "depthwise", lambda a: pack_depthwise(a, context.kernels.lanes)),
+        "border": node.input(BORDER_INPUT),
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = geometry.out_channels % context.kernels.lanes == 0
