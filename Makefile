@@ -8,7 +8,8 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test test-arm lint format bench bench-int8 bench-quality bench-memory bench-arm soak report wheels clean
+.PHONY: help demo test test-arm lint format bench bench-int8 bench-quality bench-memory bench-arm bench-arm-counts \
+	soak report wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo 'make bench-int8  measure models on 8-bit integers against ONNX Runtime and OpenVINO'
 	@echo 'make bench-quality  what 8-bit integers cost: equal top-1 answers, PSNR of styles, on photographs'
 	@echo 'make bench-memory  measure memory and start of all models against ONNX Runtime'
+	@echo 'make bench-arm-counts  executed instructions on emulated Arm processors beside the peers (Debian, as root)'
 	@echo 'make bench-arm  inner loops of the Arm kernels against what each core can issue (llvm-mca)'
 	@echo 'make soak    10,000 runs of one session and of two at once; fails if memory grows'
 	@echo 'make report  measure the same and write docs/performance.md'
@@ -60,6 +62,9 @@ bench-quality: $(VENV)/.stamp-bench
 
 bench-arm: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.arm
+
+bench-arm-counts: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.arm_counts
 
 bench-memory: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.memory

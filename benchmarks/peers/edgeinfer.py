@@ -10,5 +10,5 @@ from edgeinfer.runtime.session import Session
 def runner(job: Job) -> Runner:
     """A session on the model converted in memory."""
     graph, _ = converters.convert(job.model)
-    session = Session(graph, threads=job.threads)
+    session = Session(graph, threads=job.threads, precision=job.precision)
     return lambda: list(session.run(job.feeds).values())

@@ -33,11 +33,15 @@ class Job:
         model: the ONNX file.
         feeds: the inputs by name, in the model's order.
         threads: number of threads.
+        precision: ``float32``, or ``float16`` where a runtime may compute with fewer bits.
+        conversion: the folder with what the runtime's converter made of the model before; None to convert now.
     """
 
     model: Path
     feeds: Mapping[str, np.ndarray]
     threads: int
+    precision: str = "float32"
+    conversion: Path | None = None
 
 
 def converted(job: Job, package: str, convert: Callable[[Path], None]) -> Path:
@@ -51,6 +55,8 @@ def converted(job: Job, package: str, convert: Callable[[Path], None]) -> Path:
     Raises:
         Unsupported: if the converter fails.
     """
+    if job.conversion is not None:
+        return job.conversion
     shapes = {name: array.shape for name, array in job.feeds.items()}
     key = hashlib.sha256(job.model.read_bytes() + repr((package, _version(package), shapes)).encode()).hexdigest()
     cache = Path(tempfile.gettempdir()) / f"edgeinfer-benchmarks-{os.getuid()}"

@@ -15,7 +15,7 @@ def runner(job: Job) -> Runner:
     import MNN
     import onnx
 
-    folder = converted(job, "MNN", lambda folder: _convert(job, folder))
+    folder = conversion(job)
     outputs = [value.name for value in onnx.load(job.model, load_external_data=False).graph.output]
     configuration = {"backend": "CPU", "precision": "high", "power": "high", "numThread": job.threads}
     runtime = MNN.nn.create_runtime_manager((configuration,))
@@ -31,6 +31,11 @@ def runner(job: Job) -> Runner:
     # The module uses the runtime, but does not keep it alive.
     run.runtime = runtime
     return run
+
+
+def conversion(job: Job) -> Path:
+    """The folder with mnnconvert's ``model.mnn``."""
+    return converted(job, "MNN", lambda folder: _convert(job, folder))
 
 
 def _convert(job: Job, folder: Path) -> None:

@@ -11,15 +11,15 @@ from benchmarks.peers.job import Job, Runner, converted, run_converter
 
 
 def runner(job: Job) -> Runner:
-    """An extractor a run, in float32: all storage and arithmetic of fewer bits is off."""
+    """An extractor a run; in float32, all storage and arithmetic of fewer bits is off."""
     import ncnn
 
-    folder = converted(job, "pnnx", lambda folder: _convert(job, folder))
+    folder = conversion(job)
     network = ncnn.Net()
     network.opt.num_threads = job.threads
     network.opt.use_vulkan_compute = False
     for option in dir(network.opt):
-        if option.startswith(("use_fp16", "use_bf16", "use_int8")):
+        if job.precision == "float32" and option.startswith(("use_fp16", "use_bf16", "use_int8")):
             setattr(network.opt, option, False)
     if network.load_param(str(folder / "model.ncnn.param")) or network.load_model(str(folder / "model.ncnn.bin")):
         raise RuntimeError("ncnn cannot load what pnnx made")
@@ -34,6 +34,11 @@ def runner(job: Job) -> Runner:
         return [np.array(extractor.extract(name)[1]) for name in outputs]
 
     return run
+
+
+def conversion(job: Job) -> Path:
+    """The folder with pnnx's ``model.ncnn.param`` and ``model.ncnn.bin``."""
+    return converted(job, "pnnx", lambda folder: _convert(job, folder))
 
 
 def _convert(job: Job, folder: Path) -> None:
