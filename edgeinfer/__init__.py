@@ -37,7 +37,7 @@ def load(path: str | Path, threads: int | str = "auto", precision: str = "float3
         path: an ``.edge`` file; an ``.onnx`` file, which is converted first (needs the extra ``convert``); or a bundle,
             the ``.so`` file that ``edgeinfer export`` writes, whose precision is fixed.
         threads: number of threads, or ``"auto"`` for as many as the process may use.
-        precision: ``"float32"``, or ``"bfloat16"`` for convolutions with bfloat16 products; see ``Session``.
+        precision: ``"float32"``, ``"bfloat16"`` for products in convolutions, or ``"float16"``; see ``Session``.
 
     Raises:
         PlanError: if this machine has no kernels of that precision.

@@ -66,7 +66,7 @@ def export_bundle(
         folder: where the files go; made if need be.
         name: prefix of all C names, a C identifier.
         threads: number of threads that the work is cut for; it runs with any other number too.
-        precision: number format of products, ``float32`` or ``bfloat16``.
+        precision: number format, see ``Session``.
         progress: called with kernels done, all kernels, and a name.
 
     Raises:

@@ -12,7 +12,7 @@ from numba import njit
 from edgeinfer.activation_codes import ACTIVATION_CODES
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.kernels.vector_math import vector_erf, vector_exp, vector_sigmoid, vector_tanh
-from edgeinfer.simd.vectors import clamp, select
+from edgeinfer.simd.vectors import clamp, select, widen
 
 _F = np.float32
 _RELU, _CLIP, _LEAKY_RELU, _HARD_SIGMOID, _HARD_SWISH, _SIGMOID, _SILU, _TANH, _GELU, _ELU = (
@@ -23,12 +23,25 @@ _RELU, _CLIP, _LEAKY_RELU, _HARD_SIGMOID, _HARD_SWISH, _SIGMOID, _SILU, _TANH, _
 )  # fmt: skip
 
 
+def _activate_wide(simd: Simd) -> Callable[..., Any]:
+    """Activations of float16, computed in float32."""
+    apply, narrow = activate(simd.wide), simd.narrow
+
+    @njit(forceinline=True, error_model="numpy")
+    def run(value: Any, code: Any, first: Any, second: Any) -> Any:
+        return narrow(apply(widen(value), code, first, second))
+
+    return run
+
+
 @functools.cache
 def activate(simd: Simd) -> Callable[..., Any]:
     """``apply(value, code, first, second)``: the activation of a code with its parameters; 0 changes nothing.
 
     Parameters as in ONNX: Clip (min, max), LeakyRelu (alpha), HardSigmoid (alpha, beta), Elu (alpha).
     """
+    if simd.numbers == "f16":
+        return _activate_wide(simd)
     splat = simd.splat
     exp, sigmoid, tanh, erf = vector_exp(simd), vector_sigmoid(simd), vector_tanh(simd), vector_erf(simd)
 

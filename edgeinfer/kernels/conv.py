@@ -1,4 +1,4 @@
-"""Direct convolution of float32 pictures: y[p, o] = act(bias[o] + residual[p, o] + sum of products)."""
+"""Direct convolution of float32 or float16 pictures: y[p, o] = act(bias[o] + residual[p, o] + sum of products)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32
 from edgeinfer.simd.tile import TileOps
 
 CONV_PARAMS = struct(CONV_INTEGERS, CONV_FLOATS)
@@ -28,9 +27,10 @@ TILES = {
 # Tiles of so many vectors are followed by a single row where one is left over: as many sums hide what a multiply-add
 # takes.
 REST_VECTORS = 4
+FLOAT16_TILES = {"dotprod": [(8, 2), (4, 4), (7, 3), (14, 1), (1, 4)]}
 
 
-@kernel_family("f32_conv", CONV_PARAMS, TILES, rest_vectors=REST_VECTORS)
+@kernel_family("f32_conv", CONV_PARAMS, TILES, float16=FLOAT16_TILES, rest_vectors=REST_VECTORS)
 def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group; see ``direct_conv``."""
 
@@ -50,17 +50,18 @@ def float_output(
     in_place: bool = True,
     rest: ConvArithmetic | None = None,
 ) -> ConvArithmetic:
-    """Arithmetic with float32 sums: bias, residual, activation; arguments as for ``ConvArithmetic``."""
+    """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``ConvArithmetic``."""
     splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
     activate_pixels, tile_rows, tile_columns = pixel_activation(simd), ops.rows, ops.columns
+    floats = simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        y = buffer_f32(worker, p.y)
-        residual = buffer_f32(worker, p.residual) if p.residual >= 0 else y
+        y = floats(worker, p.y)
+        residual = floats(worker, p.residual) if p.residual >= 0 else y
         low, high = np.float32(p.low), np.float32(p.high)
         bounded = low > -np.inf or high < np.inf
-        return buffer_f32(worker, p.bias), residual, y, low, high, bounded, bounded and p.residual < 0
+        return floats(worker, p.bias), residual, y, low, high, bounded, bounded and p.residual < 0
 
     @njit(forceinline=True, error_model="numpy")
     def begin(buffers: Any, index: Any) -> Any:
@@ -83,4 +84,6 @@ def float_output(
         if p.activation != 0:
             activate_pixels(buffers[2], start, p, rows, columns, channels)
 
-    return ConvArithmetic(ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place, rest)
+    return ConvArithmetic(
+        simd, ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place, rest
+    )

@@ -24,7 +24,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import clamp
 
@@ -62,6 +62,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
     tile_rows, columns, lanes = arithmetic.rows, arithmetic.columns, simd.lanes
     zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store
     read_patch, buffers_of, finish = arithmetic.read_patch, arithmetic.buffers, arithmetic.finish
+    floats, scratch = simd.buffer, simd.scratch
 
     @njit(error_model="numpy")
     def partial_sums(
@@ -80,7 +81,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
                 store_tile(tile, sums, place, blocks * columns, tile_rows, columns)
 
     def body(p: Any, worker: Any) -> None:
-        x, w = buffer_f32(worker, p.x), buffer_f32(worker, p.w)
+        x, w = floats(worker, p.x), floats(worker, p.w)
         buffers = buffers_of(p, worker)
         blocks = (p.kernel_width * p.out_channels + columns - 1) // columns
         pitch = blocks * columns
@@ -97,7 +98,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
             pixels = task_columns + p.kernel_width - 1
             patch_columns = (pixels + tile_rows - 1) // tile_rows * tile_rows
             patch_rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
-            sums = scratch_f32(worker)
+            sums = scratch(worker)
             patch = advance(sums, patch_columns * pitch + lanes)
             read_patch(
                 patch, x, p, image * p.height * p.width * p.x_channels, 0,
@@ -117,7 +118,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
     return body
 
 
-@kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES)
+@kernel_family("f32_conv_few_outputs", CONV_PARAMS, TILES, float16=True)
 def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops = TileOps(simd, tile_rows, vectors)
@@ -127,15 +128,15 @@ def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
 def float_output(
     simd: Simd, ops: TileOps, read_patch: Callable[..., None], inner: Callable[..., Any]
 ) -> FewOutputsArithmetic:
-    """Arithmetic with float32 sums: bias, residual, activation; arguments as for ``FewOutputsArithmetic``."""
+    """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``FewOutputsArithmetic``."""
     load, store_first, splat, load_first = simd.load, simd.store_first, simd.splat, simd.load_first
-    apply = activate(simd)
+    apply, floats = activate(simd), simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        y = buffer_f32(worker, p.y)
-        residual = buffer_f32(worker, p.residual) if p.residual >= 0 else y
-        return load(buffer_f32(worker, p.bias), 0), residual, y
+        y = floats(worker, p.y)
+        residual = floats(worker, p.residual) if p.residual >= 0 else y
+        return load(floats(worker, p.bias), 0), residual, y
 
     @njit(forceinline=True, error_model="numpy")
     def finish(buffers: Any, p: Any, sums: Any, at: Any, pitch: Any, place: Any) -> None:

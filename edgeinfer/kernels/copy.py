@@ -1,4 +1,4 @@
-"""Moving elements of four bytes or one: strided copies of up to six dimensions, and transposes of matrices."""
+"""Moving elements of four bytes, two or one: strided copies of up to six dimensions, and transposes of matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba import njit
 
 from edgeinfer.kernels.patch import copy_bytes, copy_floats
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, buffer_i32, buffer_u8, claim
+from edgeinfer.simd.pointers import buffer_f16, buffer_i32, buffer_u8, claim
 
 COPY_PARAMS = struct(
     "x y x_start y_start size_0 size_1 size_2 size_3 size_4 size_5"
@@ -18,16 +18,21 @@ COPY_PARAMS = struct(
 TRANSPOSE_PARAMS = struct("x y batch rows columns task_columns column_tasks tiles")
 
 
-@kernel_family("x32_copy", COPY_PARAMS)
+@kernel_family("x32_copy", COPY_PARAMS, float16=True)
 def x32_copy(simd: Simd) -> Callable[..., None]:
-    """Copy a box of elements of four bytes between two strided tensors."""
-    copy = copy_floats(simd)
+    """Copy a box of elements of four bytes, or two, between two strided tensors."""
+    copy, buffer = copy_floats(simd), simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def copy_run(worker: Any, p: Any, y_at: Any, x_at: Any, count: Any) -> None:
-        copy(buffer_f32(worker, p.y), y_at, buffer_f32(worker, p.x), x_at, count)
+        copy(buffer(worker, p.y), y_at, buffer(worker, p.x), x_at, count)
 
-    return _copy(buffer_i32, copy_run)
+    return _copy(_integers(simd), copy_run)
+
+
+def _integers(simd: Simd) -> Callable[..., Any]:
+    """The buffer of elements of a format as integers, which scalars are moved as."""
+    return buffer_f16 if simd.numbers == "f16" else buffer_i32
 
 
 @kernel_family("x8_copy", COPY_PARAMS)
@@ -90,10 +95,10 @@ def _copy(buffer: Callable[..., Any], copy_run: Callable[..., None]) -> Callable
     return body
 
 
-@kernel_family("x32_transpose", TRANSPOSE_PARAMS)
+@kernel_family("x32_transpose", TRANSPOSE_PARAMS, float16=True)
 def x32_transpose(simd: Simd) -> Callable[..., None]:
-    """Transpose matrices of elements of four bytes."""
-    return _transpose(buffer_i32)
+    """Transpose matrices of elements of four bytes, or two."""
+    return _transpose(_integers(simd))
 
 
 @kernel_family("x8_transpose", TRANSPOSE_PARAMS)

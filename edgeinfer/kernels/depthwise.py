@@ -21,7 +21,7 @@ from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import copy_floats, fill_floats, source_index, zero_border
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.filter_window import FilterWindow, filter_tap
-from edgeinfer.simd.pointers import as_i64, buffer_address, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import as_i64, buffer_address, claim
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(4, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(2, 1)]}
@@ -37,7 +37,7 @@ class DepthwiseArithmetic:
         element_bytes: size of an element of x.
         border_of: see ``edgeinfer.kernels.patch.patch_reader``.
         buffers: ``buffers(p, worker)``: a tuple with what the others need.
-        finish: ``finish(tile, buffers, p, channel, place, rows, columns)``: writes the outputs of a float32 tile.
+        finish: ``finish(tile, buffers, p, channel, place, rows, columns)``: writes the outputs of a tile of sums.
         finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``: is called after a block of pixels.
     """
 
@@ -58,6 +58,7 @@ def depthwise_conv(
     lanes.
     """
     ops = TileOps(simd, tile_rows, 1)
+    floats, scratch, float_bytes = simd.buffer, simd.scratch, simd.element_bytes
     splat_row, lanes, fill, border = ops.splat_row, simd.lanes, fill_floats(simd), arithmetic.border_of(simd)
     copy = copy_floats(simd)
     element_bytes, buffers_of = arithmetic.element_bytes, arithmetic.buffers
@@ -125,15 +126,15 @@ def depthwise_conv(
             finish(tile, buffers, p, channel, place + channel, count, lanes)
 
     def body(p: Any, worker: Any) -> None:
-        x, w, bias = buffer_address(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.bias)
+        x, w, bias = buffer_address(worker, p.x), floats(worker, p.w), floats(worker, p.bias)
         buffers = buffers_of(p, worker)
         channels = p.channels
         tiled_columns = (p.out_width + tile_rows - 1) // tile_rows * tile_rows
         reach = (p.kernel_width - 1) * p.dilation_x + 1
         columns, used_columns = (tiled_columns - 1) * p.stride_x + reach, (p.out_width - 1) * p.stride_x + reach
-        fill(scratch_f32(worker), 0, border(p), (channels * element_bytes + 3) // 4)
+        fill(scratch(worker), 0, border(p), (channels * element_bytes + float_bytes - 1) // float_bytes)
         if p.border >= 0:
-            copy(scratch_f32(worker), 0, buffer_f32(worker, p.border), 0, channels)
+            copy(scratch(worker), 0, floats(worker, p.border), 0, channels)
         pixels = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
         while True:
             task = claim(worker)
@@ -168,32 +169,32 @@ def depthwise_conv(
     return body
 
 
-@kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES)
+@kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES, float16=True)
 def f32_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 3x3 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
     return depthwise_conv(simd, tile_rows, 3, _float_arithmetic(simd, tile_rows))
 
 
-@kernel_family("f32_dwconv5x5", CONV_PARAMS, TILES)
+@kernel_family("f32_dwconv5x5", CONV_PARAMS, TILES, float16=True)
 def f32_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 5x5 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
     return depthwise_conv(simd, tile_rows, 5, _float_arithmetic(simd, tile_rows))
 
 
-@kernel_family("f32_dwconv", CONV_PARAMS, TILES)
+@kernel_family("f32_dwconv", CONV_PARAMS, TILES, float16=True)
 def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with any kernel, stride, dilation and padding, at least ``lanes`` channels."""
     return depthwise_conv(simd, tile_rows, 0, _float_arithmetic(simd, tile_rows))
 
 
 def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
-    ops, activate_pixels = TileOps(simd, tile_rows, 1), pixel_activation(simd)
+    ops, activate_pixels, buffer = TileOps(simd, tile_rows, 1), pixel_activation(simd), simd.buffer
     load_tile, add, clamp, store_tile = ops.load, ops.add, ops.clamp, ops.store
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        y = buffer_f32(worker, p.y)
-        return y, buffer_f32(worker, p.residual) if p.residual >= 0 else y
+        y = buffer(worker, p.y)
+        return y, buffer(worker, p.residual) if p.residual >= 0 else y
 
     @njit(forceinline=True, error_model="numpy")
     def finish(tile: Any, buffers: Any, p: Any, channel: Any, place: Any, rows: Any, columns: Any) -> None:
@@ -207,4 +208,4 @@ def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
         if p.activation != 0:
             activate_pixels(buffers[0], start, p, rows, columns, channels)
 
-    return DepthwiseArithmetic(4, zero_border, buffers, finish, finish_task)
+    return DepthwiseArithmetic(simd.element_bytes, zero_border, buffers, finish, finish_task)

@@ -7,7 +7,7 @@ register tiles of ``rows`` pixels x ``columns`` output channels run over it:
     y[p, o] = finish(begin(o) + sum over taps t and channels c of x[p * stride + t, c] * w[t, c, o])
 
 Weights are packed as [output block][tap][channel][columns], zero beyond the last output channel. The unit of x
-and w is four bytes: one float32, or as many narrower numbers of neighbouring channels.
+and w is one float32 or float16, or in four bytes as many narrower numbers of neighbouring channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.simd.pointers import buffer_f32, claim, scratch_f32
+from edgeinfer.kernels.registry import Simd
+from edgeinfer.simd.pointers import claim
 
 CONV_INTEGERS = (
     "x w bias residual y border"
@@ -40,6 +41,7 @@ class ConvArithmetic:
     """What a number format brings along: compiled functions.
 
     Attributes:
+        simd: vectors of the units of x and w.
         rows: pixels of a tile.
         columns: output channels of a tile.
         read_patch: see ``edgeinfer.kernels.patch.patch_reader``.
@@ -53,6 +55,7 @@ class ConvArithmetic:
             no more; its ``begin``, ``inner`` and ``finish`` are used, with the buffers of this one.
     """
 
+    simd: Simd
     rows: int
     columns: int
     read_patch: Callable[..., None]
@@ -105,6 +108,7 @@ def runs_of_taps(p: Any, row_pitch: Any) -> Any:
 def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     """The body of a convolution kernel with any kernel size, stride, dilation and group."""
     tile_rows, columns = arithmetic.rows, arithmetic.columns
+    buffer, scratch = arithmetic.simd.buffer, arithmetic.simd.scratch
     read_patch, buffers_of, begin = arithmetic.read_patch, arithmetic.buffers, arithmetic.begin
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
     accumulate, may_read_in_place = tap_loops(arithmetic.inner, columns), arithmetic.in_place
@@ -113,7 +117,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     begin_rest, finish_rest, accumulate_rest = rest.begin, rest.finish, tap_loops(rest.inner, columns)
 
     def body(p: Any, worker: Any) -> None:
-        x, w = buffer_f32(worker, p.x), buffer_f32(worker, p.w)
+        x, w = buffer(worker, p.x), buffer(worker, p.w)
         buffers = buffers_of(p, worker)
         group_channels = p.out_channels // p.groups
         blocks = (group_channels + columns - 1) // columns
@@ -156,7 +160,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
             if in_place and inside:
                 source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
             else:
-                source, start, row_pitch = scratch_f32(worker), 0, patch_columns * p.channels
+                source, start, row_pitch = scratch(worker), 0, patch_columns * p.channels
                 read_patch(source, x, p, image * picture, group * p.channels, top, left, patch_rows, patch_columns)
 
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * y_pixel + group * group_channels

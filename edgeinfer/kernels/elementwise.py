@@ -12,7 +12,7 @@ from edgeinfer.activation_codes import BINARY_CODES, UNARY_CODES
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.kernels.vector_math import vector_erf, vector_exp, vector_log
-from edgeinfer.simd.pointers import buffer_f32, claim
+from edgeinfer.simd.pointers import claim
 from edgeinfer.simd.vectors import (
     clamp,
     maximum,
@@ -23,6 +23,7 @@ from edgeinfer.simd.vectors import (
     vector_floor,
     vector_round_even,
     vector_sqrt,
+    widen,
 )
 
 UNARY_PARAMS = struct("x y count task_count tiles operator", "parameter_0 parameter_1")
@@ -40,12 +41,12 @@ _ADD, _SUB, _MUL, _DIV, _MAX, _MIN, _PRELU = (
 )
 
 
-@kernel_family("f32_unary", UNARY_PARAMS)
+@kernel_family("f32_unary", UNARY_PARAMS, float16=True)
 def f32_unary(simd: Simd) -> Callable[..., None]:
-    """``y = f(x)`` for every float; a tile is ``task_count`` floats."""
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
-    load_first, store_first = simd.load_first, simd.store_first
-    apply, exp, log, erf = activate(simd), vector_exp(simd), vector_log(simd), vector_erf(simd)
+    """``y = f(x)``, computed in float32, for every float; a tile is ``task_count`` floats."""
+    lanes, load, store, buffer, narrow = simd.lanes, simd.load, simd.store, simd.buffer, simd.narrow
+    load_first, store_first, wide = simd.load_first, simd.store_first, simd.wide
+    splat, apply, exp, log, erf = wide.splat, activate(wide), vector_exp(wide), vector_log(wide), vector_erf(wide)
 
     @njit(error_model="numpy")
     def evaluate(x: Any, code: Any, first: Any, second: Any) -> Any:
@@ -74,7 +75,7 @@ def f32_unary(simd: Simd) -> Callable[..., None]:
         return x
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        x, y = buffer(worker, p.x), buffer(worker, p.y)
         code, first, second = p.operator, np.float32(p.parameter_0), np.float32(p.parameter_1)
         while True:
             task = claim(worker)
@@ -84,23 +85,24 @@ def f32_unary(simd: Simd) -> Callable[..., None]:
             stop = min(p.count, start + p.task_count)
             whole = start + (stop - start) // lanes * lanes
             for i in range(start, whole, lanes):
-                store(y, i, evaluate(load(x, i), code, first, second))
+                store(y, i, narrow(evaluate(widen(load(x, i)), code, first, second)))
             if whole < stop:
                 rest = stop - whole
-                store_first(y, whole, evaluate(load_first(x, whole, rest), code, first, second), rest)
+                value = evaluate(widen(load_first(x, whole, rest)), code, first, second)
+                store_first(y, whole, narrow(value), rest)
 
     return body
 
 
-@kernel_family("f32_binary", BINARY_PARAMS)
+@kernel_family("f32_binary", BINARY_PARAMS, float16=True)
 def f32_binary(simd: Simd) -> Callable[..., None]:
     """``y = act(f(a, b))`` over four outer dimensions and one inner, along which an operand runs or stands still.
 
     ``a_i`` and ``b_i`` are floats from one index of dimension i to the next; ``a_inner`` and ``b_inner`` are 1 or 0.
     """
     lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
-    load_first, store_first = simd.load_first, simd.store_first
-    apply = activate(simd)
+    load_first, store_first, splat_element = simd.load_first, simd.store_first, simd.splat_element
+    apply, buffer = activate(simd), simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def combine(a: Any, b: Any, code: Any) -> Any:
@@ -123,11 +125,11 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
     @njit(forceinline=True, error_model="numpy")
     def operand(x: Any, at: Any, i: Any, inner: Any, count: Any) -> Any:
         if inner == 0:
-            return splat(x[at])
+            return splat_element(x, at)
         return load(x, at + i) if count >= lanes else load_first(x, at + i, count)
 
     def body(p: Any, worker: Any) -> None:
-        a, b, y = buffer_f32(worker, p.a), buffer_f32(worker, p.b), buffer_f32(worker, p.y)
+        a, b, y = buffer(worker, p.a), buffer(worker, p.b), buffer(worker, p.y)
         low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
         first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
         # The compiler takes choices out of the inner loop where it sees that no store can change them.

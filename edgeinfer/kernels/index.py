@@ -10,7 +10,7 @@ from numba import njit
 
 from edgeinfer.kernels.patch import copy_bytes, copy_floats, fill_floats
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, buffer_i32, buffer_u8, claim
+from edgeinfer.simd.pointers import buffer_f16, buffer_f32, buffer_i32, buffer_u8, claim
 
 INDEX_PARAMS = struct(
     "x y table_0 table_1 table_2 table_3 table_4 size_0 size_1 size_2 size_3 size_4 x_0 x_1 x_2 x_3 x_4"
@@ -31,16 +31,22 @@ def f32_index(simd: Simd) -> Callable[..., None]:
     return _index(buffer_f32, np.float32, copy_floats(simd), fill)
 
 
+@kernel_family("x16_index", INDEX_PARAMS, numbers="f16")
+def x16_index(simd: Simd) -> Callable[..., None]:
+    """Picking elements of two bytes; ``value`` is the integer of their bits."""
+    return _index(buffer_f16, np.uint16, copy_floats(simd), _fill)
+
+
 @kernel_family("x8_index", INDEX_PARAMS)
 def x8_index(simd: Simd) -> Callable[..., None]:
     """Picking bytes."""
+    return _index(buffer_u8, np.uint8, copy_bytes(simd), _fill)
 
-    @njit(error_model="numpy")
-    def fill(y: Any, index: Any, value: Any, count: Any) -> None:
-        for i in range(count):
-            y[index + i] = value
 
-    return _index(buffer_u8, np.uint8, copy_bytes(simd), fill)
+@njit(error_model="numpy")
+def _fill(y: Any, index: Any, value: Any, count: Any) -> None:
+    for i in range(count):
+        y[index + i] = value
 
 
 def _index(

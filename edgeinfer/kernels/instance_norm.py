@@ -20,7 +20,7 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
-from edgeinfer.simd.vectors import clamp, fma, vector_sqrt
+from edgeinfer.simd.vectors import clamp, fma, vector_sqrt, widen
 
 STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
 MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
@@ -33,22 +33,23 @@ SCALE_SHIFT_PARAMS = struct(
 )
 
 
-@kernel_family("f32_channel_statistics", STATISTICS_PARAMS)
+@kernel_family("f32_channel_statistics", STATISTICS_PARAMS, float16=True)
 def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
-    """Statistics of float32 pictures."""
+    """Statistics of float32 or float16 pictures."""
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
 
     @njit(forceinline=True, error_model="numpy")
     def read(x: Any, index: Any, count: Any, flip: Any) -> Any:
-        return load(x, index) if count >= lanes else load_first(x, index, count)
+        return widen(load(x, index) if count >= lanes else load_first(x, index, count))
 
-    return channel_statistics(simd, buffer_f32, read)
+    return channel_statistics(simd.wide, simd.buffer, read)
 
 
 def channel_statistics(simd: Simd, buffer: Callable[..., Any], read: Callable[..., Any]) -> Callable[..., None]:
     """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations.
 
-    ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements.
+    ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements as
+    float32.
     """
     lanes, store, splat = simd.lanes, simd.store, simd.splat
 
@@ -150,35 +151,35 @@ class Elements:
 
 
 def float_elements(simd: Simd) -> Elements:
-    """Reads of float32 elements as they are."""
+    """Reads of float32 elements as they are, or of float16."""
     load_vector, first_elements = simd.load, simd.load_first
 
     @njit(forceinline=True, error_model="numpy")
     def load(x: Any, index: Any, p: Any) -> Any:
-        return load_vector(x, index)
+        return widen(load_vector(x, index))
 
     @njit(forceinline=True, error_model="numpy")
     def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
-        return first_elements(x, index, count)
+        return widen(first_elements(x, index, count))
 
-    return Elements(buffer_f32, load, load_first)
+    return Elements(simd.buffer, load, load_first)
 
 
-@kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS)
+@kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS, float16=True)
 def f32_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` of float32 pictures."""
-    store_vector, store_elements = simd.store, simd.store_first
+    """``y = act(x * scale + shift + residual)`` of float32 or float16 pictures."""
+    store_vector, store_elements, narrow = simd.store, simd.store_first, simd.narrow
 
     @njit(forceinline=True, error_model="numpy")
     def store(y: Any, index: Any, value: Any, p: Any) -> None:
-        store_vector(y, index, value)
+        store_vector(y, index, narrow(value))
 
     @njit(forceinline=True, error_model="numpy")
     def store_first(y: Any, index: Any, value: Any, count: Any, p: Any) -> None:
-        store_elements(y, index, value, count)
+        store_elements(y, index, narrow(value), count)
 
     reader = float_elements(simd)
-    return scale_shift(simd, reader, reader, Elements(buffer_f32, store, store_first))
+    return scale_shift(simd.wide, reader, reader, Elements(simd.buffer, store, store_first))
 
 
 def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer: Elements) -> Callable[..., None]:

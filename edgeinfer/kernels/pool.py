@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import buffer_f32, claim
-from edgeinfer.simd.vectors import maximum
+from edgeinfer.simd.pointers import claim
+from edgeinfer.simd.vectors import maximum, widen
 
 POOL_INTEGERS = (
     "x y height width channels out_height out_width kernel_height kernel_width stride_y stride_x dilation_y dilation_x"
@@ -32,30 +32,30 @@ def last_tap(position: Any, dilation: Any, size: Any, taps: Any) -> Any:
     return 0 if position >= size else min(taps, (size - 1 - position) // dilation + 1)
 
 
-@kernel_family("f32_pool", POOL_PARAMS)
+@kernel_family("f32_pool", POOL_PARAMS, float16=True)
 def f32_pool(simd: Simd) -> Callable[..., None]:
-    """MaxPool and AveragePool of float32; a tile is one row of output pixels."""
-    lanes, load_vector, first_elements, splat = simd.lanes, simd.load, simd.load_first, simd.splat
-    store_vector, store_first = simd.store, simd.store_first
+    """MaxPool and AveragePool of float32 or float16; a tile is one row of output pixels."""
+    lanes, load_vector, first_elements, splat = simd.lanes, simd.load, simd.load_first, simd.wide.splat
+    store_vector, store_first, narrow = simd.store, simd.store_first, simd.narrow
 
     @njit(forceinline=True, error_model="numpy")
     def load(x: Any, at: Any, count: Any, flip: Any) -> Any:
-        return load_vector(x, at)
+        return widen(load_vector(x, at))
 
     @njit(forceinline=True, error_model="numpy")
     def load_first(x: Any, at: Any, count: Any, flip: Any) -> Any:
-        return first_elements(x, at, count)
+        return widen(first_elements(x, at, count))
 
     @njit(forceinline=True, error_model="numpy")
     def store(y: Any, at: Any, value: Any, count: Any, p: Any, taps: Any, divisor: Any) -> None:
         if p.average != 0:
             value = value / splat(np.float32(divisor))
         if count >= lanes:
-            store_vector(y, at, value)
+            store_vector(y, at, narrow(value))
         else:
-            store_first(y, at, value, count)
+            store_first(y, at, narrow(value), count)
 
-    return pool_rows(simd, PoolArithmetic(buffer_f32, load, load_first, maximum, store))
+    return pool_rows(simd, PoolArithmetic(simd.buffer, load, load_first, maximum, store))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _add(a: Any, b: Any) -> Any:
 
 def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
     """The body of a pooling kernel. Taps in the padding are left out."""
-    lanes, splat, buffer, store = simd.lanes, simd.splat, arithmetic.buffer, arithmetic.store
+    lanes, splat, buffer, store = simd.lanes, simd.wide.splat, arithmetic.buffer, arithmetic.store
     sums, sums_first = _window(arithmetic.load, _add), _window(arithmetic.load_first, _add)
     maxima, maxima_first = (
         _window(arithmetic.load, arithmetic.larger),

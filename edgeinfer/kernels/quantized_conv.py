@@ -81,7 +81,7 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     return direct_conv(
         ConvArithmetic(
-            tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_products(sums), buffers, begin,
+            simd, tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_products(sums), buffers, begin,
             finish, output.finish_task,
         )
     )  # fmt: skip

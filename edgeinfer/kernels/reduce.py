@@ -22,6 +22,7 @@ from edgeinfer.simd.vectors import (
     select,
     vector_abs,
     vector_sqrt,
+    widen,
 )
 
 REDUCE_PARAMS = struct("x y outer count inner operator tiles")
@@ -36,10 +37,26 @@ _SUM, _MEAN, _MAX, _MIN, _L1, _L2, _SQUARES = (
 )  # fmt: skip
 
 
-@kernel_family("f32_reduce", REDUCE_PARAMS)
+@kernel_family("f32_reduce", REDUCE_PARAMS, float16=True)
 def f32_reduce(simd: Simd) -> Callable[..., None]:
-    """``y[o, i] = reduce over n of x[o, n, i]``; a tile is one vector of i, or one o where inner is 1."""
-    lanes, load, load_first, store_first, splat = simd.lanes, simd.load, simd.load_first, simd.store_first, simd.splat
+    """``y[o, i] = reduce over n of x[o, n, i]``; a tile is one vector of i, or one o where inner is 1.
+
+    Sums are float32.
+    """
+    lanes, load_elements, load_first_elements, buffer = simd.lanes, simd.load, simd.load_first, simd.buffer
+    store_elements, splat_element, splat, narrow = simd.store_first, simd.splat_element, simd.wide.splat, simd.narrow
+
+    @njit(forceinline=True, error_model="numpy")
+    def load(x: Any, at: Any) -> Any:
+        return widen(load_elements(x, at))
+
+    @njit(forceinline=True, error_model="numpy")
+    def load_first(x: Any, at: Any, count: Any) -> Any:
+        return widen(load_first_elements(x, at, count))
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_first(y: Any, at: Any, value: Any, count: Any) -> None:
+        store_elements(y, at, narrow(value), count)
 
     @njit(forceinline=True, error_model="numpy")
     def start(code: Any) -> Any:
@@ -105,12 +122,12 @@ def f32_reduce(simd: Simd) -> Callable[..., None]:
         total = across(total, code) if whole else start(code)
         rest = splat(np.float32(0))
         for n in range(whole, count):
-            rest = splat(x[at + n])
+            rest = widen(splat_element(x, at + n))
             total = step(total, rest, code)
         store_first(y, place, finish(total, count, code), 1)
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        x, y = buffer(worker, p.x), buffer(worker, p.y)
         vectors = (p.inner + lanes - 1) // lanes
         while True:
             task = claim(worker)

@@ -55,9 +55,12 @@ class _Family:
     tiles: Mapping[str, Sequence[Tile]] | None
     traits: Mapping[str, Any]
     factory: Callable[..., Callable[..., None]]
+    numbers: str = "f32"
 
     def sources(self, level: Level) -> list[KernelSource]:
-        simd = simd_of(level)
+        if self.numbers == "f16" and not level.float16:
+            return []
+        simd = simd_of(level, self.numbers)
         own = {**self.traits, **(level.byte_traits if self.traits.get("width") == BYTES_OF_UNIT else {})}
         module = self.factory.__module__
         if self.tiles is None:
@@ -65,7 +68,7 @@ class _Family:
             return [KernelSource(name, self.name, self.params, own, self.factory(simd), module)]
         rows = []
         for tile_rows, vectors in at_level(self.tiles, level) or ():
-            columns = vectors * level.lanes
+            columns = vectors * simd.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
             traits = {**own, "rows": tile_rows, "columns": columns}
             body = self.factory(simd, tile_rows, vectors)
@@ -79,7 +82,12 @@ Factory = Callable[..., Callable[..., None]]
 
 
 def kernel_family(
-    name: str, params: np.dtype, tiles: Mapping[str, Sequence[Tile]] | None = None, **traits: Any
+    name: str,
+    params: np.dtype,
+    tiles: Mapping[str, Sequence[Tile]] | None = None,
+    float16: bool | Mapping[str, Sequence[Tile]] = False,
+    numbers: str = "f32",
+    **traits: Any,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory of kernels.
 
@@ -88,13 +96,23 @@ def kernel_family(
         params: the struct that its kernels read, made by ``struct``.
         tiles: for each level's name, or its base's, its register tiles as (rows, vectors); the factory is called as
             ``factory(simd, rows, vectors)`` for each. None: one kernel a level, ``factory(simd)``.
-        traits: further numbers for the planner.
+        float16: whether there is also a family of float16 numbers, where levels have these: ``f16_…`` for ``f32_…``,
+            ``x16_…`` for ``x32_…``; or the tiles of that family.
+        numbers: the format of the Simd that the factory is called with.
+        traits: further numbers for the planner; families of float16 have ``element_bytes``.
     """
 
-    def register(factory: Factory) -> Factory:
+    def add(name: str, tiles: Mapping[str, Sequence[Tile]] | None, numbers: str, factory: Factory) -> None:
         if name in _FAMILIES:
             raise ValueError(f"kernel family {name} is registered twice")
-        _FAMILIES[name] = _Family(name, params, tiles, traits, factory)
+        own = {**traits, "element_bytes": 2} if numbers == "f16" else traits
+        _FAMILIES[name] = _Family(name, params, tiles, own, factory, numbers)
+
+    def register(factory: Factory) -> Factory:
+        add(name, tiles, numbers, factory)
+        if float16:
+            other_tiles = tiles if isinstance(float16, bool) else float16
+            add(f"{name[0]}16{name[3:]}", other_tiles, "f16", factory)
         return factory
 
     return register

@@ -10,7 +10,7 @@ from numba import njit
 
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, buffer_i32, claim
-from edgeinfer.simd.vectors import fma
+from edgeinfer.simd.vectors import fma, widen
 
 RESIZE_PARAMS = struct(
     "x y row_indices row_weights column_indices column_weights row_taps column_taps height width channels out_height"
@@ -18,11 +18,11 @@ RESIZE_PARAMS = struct(
 )
 
 
-@kernel_family("f32_resize", RESIZE_PARAMS)
+@kernel_family("f32_resize", RESIZE_PARAMS, float16=True)
 def f32_resize(simd: Simd) -> Callable[..., None]:
     """``y[r, c] = sum over taps of row_weight * column_weight * x[row, column]``; a tile is one output row."""
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
-    load_first, store_first = simd.load_first, simd.store_first
+    lanes, load, store, splat, floats = simd.lanes, simd.load, simd.store, simd.wide.splat, simd.buffer
+    load_first, store_first, narrow = simd.load_first, simd.store_first, simd.narrow
 
     @njit(error_model="numpy")
     def pixel(
@@ -36,16 +36,16 @@ def f32_resize(simd: Simd) -> Callable[..., None]:
                 row = image + rows[row_at + i] * width
                 for j in range(column_taps):
                     at = (row + columns[column_at + j]) * channels + c
-                    value = load(x, at) if count >= lanes else load_first(x, at, count)
+                    value = widen(load(x, at) if count >= lanes else load_first(x, at, count))
                     weight = row_weights[row_at + i] * column_weights[column_at + j]
                     total = fma(value, splat(weight), total)
             if count >= lanes:
-                store(y, place + c, total)
+                store(y, place + c, narrow(total))
             else:
-                store_first(y, place + c, total, count)
+                store_first(y, place + c, narrow(total), count)
 
     def body(p: Any, worker: Any) -> None:
-        x, y = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
+        x, y = floats(worker, p.x), floats(worker, p.y)
         rows, row_weights = buffer_i32(worker, p.row_indices), buffer_f32(worker, p.row_weights)
         columns, column_weights = buffer_i32(worker, p.column_indices), buffer_f32(worker, p.column_weights)
         while True:

@@ -24,7 +24,7 @@ from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products, prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
-from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.prefetch import LINE
 from edgeinfer.simd.tile import TileOps
 
@@ -37,7 +37,7 @@ class WinogradProducts:
 
     Attributes:
         output: pixels of an output tile along one axis.
-        width: channels that one unit of V and U, four bytes, holds.
+        width: channels that one unit of V and U, a float or four bytes, holds.
         inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
         prefetching: ``prefetching(…, count, ahead)``: the same; ``count`` lines from ``u[ahead]`` on arrive meanwhile.
         store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
@@ -51,7 +51,7 @@ class WinogradProducts:
 
 
 def float_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
-    """Products of float32."""
+    """Products of float32 or float16."""
     ops = TileOps(simd, tile_rows, vectors)
     return WinogradProducts(output, 1, inner_products(ops), prefetching_products(ops), simd.store)
 
@@ -60,7 +60,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
     """The body of a 3x3 convolution kernel with stride 1 and dilation 1, one group."""
     ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
     zeros, inner, prefetching = ops.zeros, products.inner, products.prefetching
-    store_tile, columns = ops.store, ops.columns
+    store_tile, columns, floats, scratch = ops.store, ops.columns, simd.buffer, simd.scratch
     transform_down = input_transform(simd, output, simd.store)
     transform_across = input_transform(simd, output, products.store_units)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
@@ -101,7 +101,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             u_index += units * columns
 
     def body(p: Any, worker: Any) -> None:
-        x, u, channels = buffer_f32(worker, p.x), buffer_f32(worker, p.w), p.channels
+        x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
         units = (channels + width - 1) // width
         v_pitch = (channels + lanes - 1) // lanes * lanes // width
@@ -120,7 +120,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             tiles = (row_tiles * column_tiles + tile_rows - 1) // tile_rows * tile_rows
             patch_rows, patch_columns = row_tiles * output + 2, column_tiles * output + 2
 
-            buffer = scratch_f32(worker)
+            buffer = scratch(worker)
             m = advance(buffer, frequencies * lanes)
             v = advance(m, frequencies * (tiles * columns + lanes))
             patch = advance(v, frequencies * (tiles * v_pitch + lanes))
@@ -147,7 +147,7 @@ def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4))
 
 
-@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, output=2)
+@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, float16=True, output=2)
 def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))

@@ -23,7 +23,7 @@ from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import finish_column, input_transform, output_transform
-from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
@@ -39,7 +39,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
 
     ``task_rows`` counts groups of four output rows.
     """
-    ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
+    ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     load, store, read_patch = simd.load, simd.store, patch_reader(simd)
     transform_input, transform_output = input_transform(simd, OUTPUT, store), output_transform(simd, OUTPUT)
@@ -70,9 +70,9 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
             at += m_pitch
 
     def body(p: Any, worker: Any) -> None:
-        x, u, y = buffer_f32(worker, p.x), buffer_f32(worker, p.w), buffer_f32(worker, p.y)
-        bias, has_residual = load(buffer_f32(worker, p.bias), 0), p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
+        x, u, y = floats(worker, p.x), floats(worker, p.w), floats(worker, p.y)
+        bias, has_residual = load(floats(worker, p.bias), 0), p.residual >= 0
+        residual = floats(worker, p.residual) if has_residual else y
         channels, outputs, taps, parts = p.channels, p.out_channels, p.kernel_width, p.kernel_height // PART
         blocks = (taps * outputs + columns - 1) // columns
         while True:
@@ -89,7 +89,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
             row_floats = pixels * channels
             m_pitch, part_pitch = pixels * blocks * columns + lanes, row_floats + lanes
 
-            buffer = scratch_f32(worker)
+            buffer = scratch(worker)
             m = advance(buffer, FREQUENCIES * lanes)
             v = advance(m, FREQUENCIES * m_pitch + lanes)
             patch = advance(v, FREQUENCIES * parts * part_pitch)

@@ -24,7 +24,7 @@ from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
-from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
@@ -38,7 +38,7 @@ FREQUENCIES = INPUT * INPUT
 @kernel_family("f32_winograd_parts", CONV_PARAMS, TILES, output=OUTPUT)
 def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
-    ops, lanes = TileOps(simd, tile_rows, vectors), simd.lanes
+    ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     transform_input = input_transform(simd, OUTPUT, simd.store)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT)
@@ -80,7 +80,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             u_index += parts_down * parts_across * channels * columns
 
     def body(p: Any, worker: Any) -> None:
-        x, u, channels = buffer_f32(worker, p.x), buffer_f32(worker, p.w), p.channels
+        x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         parts_down, parts_across = p.kernel_height // PART, p.kernel_width // PART
         block_floats = FREQUENCIES * parts_down * parts_across * channels * columns
         blocks = (p.out_channels + columns - 1) // columns
@@ -103,7 +103,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             row_floats = patch_columns * channels
             v_pitch = row_tiles * parts_down * row_floats + lanes
 
-            buffer = scratch_f32(worker)
+            buffer = scratch(worker)
             m = advance(buffer, max(FREQUENCIES * lanes, INPUT * (row_floats + lanes) + lanes))
             v = advance(m, FREQUENCIES * (tiles * columns + lanes))
             patch = advance(v, FREQUENCIES * v_pitch + lanes)

@@ -15,7 +15,6 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd
-from edgeinfer.simd.pointers import buffer_f32
 from edgeinfer.simd.vectors import clamp
 
 
@@ -174,16 +173,16 @@ def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., No
     transform, store_each, finish = (
         output_transform(simd, output), _store_each(output, simd.store), finish_column(simd, output)
     )  # fmt: skip
-    size = output + 2
+    size, floats = output + 2, simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def run(
         p: Any, worker: Any, m: Any, buffer: Any, block: Any, row_tiles: Any, column_tiles: Any, row_pitch: Any,
         tiles: Any, out_row: Any, out_column: Any, image: Any,
     ) -> None:  # fmt: skip
-        bias, y = buffer_f32(worker, p.bias), buffer_f32(worker, p.y)
+        bias, y = floats(worker, p.bias), floats(worker, p.y)
         has_residual = p.residual >= 0
-        residual = buffer_f32(worker, p.residual) if has_residual else y
+        residual = floats(worker, p.residual) if has_residual else y
         m_pitch = tiles * columns + lanes
         y_row, y_pixel = p.y_row, p.y_pixel
         y_start = p.y_start + image * p.y_image + out_row * y_row + out_column * y_pixel

@@ -34,7 +34,8 @@ class FactorChannelScale(Rule):
                 return "the factor is not one for each channel that is computed"
             if not only_read_by(view, product, node):
                 return "the product is read elsewhere"
-            one, name = np.ones((), picture.dtype.numpy), f"{node.name}.factor"
+            name = f"{node.name}.factor"
             total = Node("Add", [scale, f"{name}.one"], [name], {}, name)
-            return Patch([mul, node], [total, Node("Mul", [x, name], node.outputs, {}, node.name)], {f"{name}.one": one})
+            scaled = Node("Mul", [x, name], node.outputs, {}, node.name)
+            return Patch([mul, node], [total, scaled], {f"{name}.one": np.ones((), picture.dtype.numpy)})
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeinfer.errors import PlanError
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class KernelRow(NamedTuple):
@@ -34,6 +34,16 @@ class KernelRow(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """The row as plain JSON values."""
         return {"name": self.name, "family": self.family, "params": self.params.descr, "traits": dict(self.traits)}
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of a float that the kernel works on: 2 in float16 kernels, else 4."""
+        return int(self.traits.get("element_bytes", 4))
+
+    @property
+    def float_dtype(self) -> np.dtype:
+        """The dtype of these floats."""
+        return np.dtype(np.float16 if self.element_bytes == 2 else np.float32)
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> KernelRow:
@@ -68,6 +78,11 @@ class KernelSet:
         """All kernels of a family, in the order in which they were registered; may be empty."""
         return self._families.get(family, [])
 
+    def lanes_of(self, kernel: KernelRow | str) -> int:
+        """Floats of one vector of a kernel, or of a format: ``f16`` has twice as many as ``f32``."""
+        element_bytes = {"f32": 4, "f16": 2}[kernel] if isinstance(kernel, str) else kernel.element_bytes
+        return self.lanes * 4 // element_bytes
+
     def only(self, family: str) -> KernelRow:
         """The one kernel of a family that has a single row.
 
@@ -92,5 +107,10 @@ def check_precision(precision: str, kernels: KernelSet) -> str:
         raise PlanError(
             f"the kernels for '{kernels.level}' have no bfloat16 arithmetic, which needs AVX-512 BF16; "
             "precision 'float32' works everywhere"
+        )
+    if precision == "float16" and not kernels.family("f16_conv"):
+        raise PlanError(
+            f"the kernels for '{kernels.level}' have no float16 arithmetic, which needs Armv8.2 with FEAT_FP16: "
+            "the levels 'dotprod' and 'i8mm'; precision 'float32' works everywhere"
         )
     return precision

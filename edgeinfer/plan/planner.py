@@ -11,6 +11,7 @@ from edgeinfer.abi import ARENA, FIRST_BINDING, WEIGHTS
 from edgeinfer.errors import PlanError
 from edgeinfer.graph import Graph, Node, TensorType, reads
 from edgeinfer.plan.arena import plan_arena
+from edgeinfer.plan.float16 import Float16Twins
 from edgeinfer.plan.kernel_set import KernelSet
 from edgeinfer.plan.lifetimes import assign_buffers
 from edgeinfer.plan.lowering import LoweringContext, NotNative, find_lowering
@@ -43,7 +44,7 @@ def make_plan(
         kernels: the kernels that may be used; an empty set makes every step a host step.
         threads: number of workers.
         weights: the block that plans of this graph share; by default a new one.
-        precision: number format of products, ``float32`` or ``bfloat16``.
+        precision: number format, see ``Session``.
         choices: names of kernels to take for nodes instead of those that are estimated to be quickest.
         packer: what brings weights into the kernels' order.
 
@@ -66,10 +67,23 @@ def plan_static(
     context = LoweringContext(
         kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision, choices
     )
-    for node in static.nodes:
-        _lower(node, static, context)
+    if precision == "float16":
+        _lower_in_float16(static, context)
+    else:
+        for node in static.nodes:
+            _lower(node, static, context)
     bindings = _bind_outputs(static, context)
     return _Layout(static, context, weights, bindings, packer).plan()
+
+
+def _lower_in_float16(static: Graph, context: LoweringContext) -> None:
+    """Lower all nodes, those that have float16 kernels with these."""
+    twins = Float16Twins(context, lambda node: not _append_steps(node, context))
+    for node in static.nodes:
+        if not twins.lower(node, view_source(node, static)):
+            twins.provide(reads(node))
+            _lower(node, static, context)
+    twins.provide(static.outputs)
 
 
 def _lower(node: Node, static: Graph, context: LoweringContext) -> None:
@@ -81,6 +95,12 @@ def _lower(node: Node, static: Graph, context: LoweringContext) -> None:
         if constant is not None:
             context.constants[output] = constant.reshape(context.shape(output))
         return
+    if reason := _append_steps(node, context):
+        context.steps.append(_host_step(node, reason))
+
+
+def _append_steps(node: Node, context: LoweringContext) -> str:
+    """Append a node's kernel steps; returns why there are none, else ``""``."""
     done = len(context.steps)
     try:
         if not context.kernels.rows:
@@ -91,7 +111,8 @@ def _lower(node: Node, static: Graph, context: LoweringContext) -> None:
         function(node, context)
     except (NotNative, PlanError) as reason:
         del context.steps[done:]
-        context.steps.append(_host_step(node, str(reason)))
+        return str(reason)
+    return ""
 
 
 def _host_step(node: Node, reason: str) -> HostStep:

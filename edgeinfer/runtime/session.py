@@ -57,12 +57,15 @@ class Session:
         threads: number of workers, or ``"auto"``.
         kernels: where compiled kernels come from; by default those for this machine.
         precision: ``"float32"``; or ``"bfloat16"``, with which convolutions round pictures and weights to bfloat16
-            (8 bits of mantissa) and add up in float32, on CPUs that have instructions for it.
+            (8 bits of mantissa) and add up in float32, on CPUs that have instructions for it; or ``"float16"``, with
+            which tensors between steps, products and sums are float16 (11 bits, up to 65504) on Armv8.2. Inputs and
+            outputs keep the model's dtypes.
         choices: kernels to take for nodes, by name; None takes what ``edgeinfer tune`` found on this machine, if it was
             ever asked.
 
     Raises:
-        KernelError: if there are no kernels for this machine, or none of that precision.
+        KernelError: if there are no kernels for this machine.
+        PlanError: if there are none of that precision.
     """
 
     def __init__(

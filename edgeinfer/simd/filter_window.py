@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from edgeinfer.simd.pointers import FLOAT32_POINTER, INT64_POINTER
+from edgeinfer.simd.pointers import INT64_POINTER
 from edgeinfer.simd.simd import element_pointer
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, tile_vectors
 from edgeinfer.simd.vectors import Vector, llvm_function
@@ -59,14 +59,14 @@ def _addresses(rows: int, columns: int) -> Any:
     return addresses
 
 
-def load_floats(builder: Any, address: Any, at: Any, lanes: int, octets: bool) -> Any:
-    """LLVM value: the float32 vector ``at`` bytes behind an address, or one converted from unsigned bytes there."""
-    source = Vector("i8" if octets else "f32", lanes)
+def load_floats(builder: Any, address: Any, at: Any, vector: Vector, octets: bool) -> Any:
+    """LLVM value: the float vector ``at`` bytes behind an address, or one converted from unsigned bytes there."""
+    source = Vector("i8" if octets else vector.kind, vector.lanes)
     pointer = builder.inttoptr(builder.add(address, at), source.llvm.as_pointer())
     if not octets:
-        return builder.load(pointer, align=4)
-    integers = builder.zext(builder.load(pointer, align=1), Vector("i32", lanes).llvm)
-    return builder.sitofp(integers, Vector("f32", lanes).llvm)
+        return builder.load(pointer, align=vector.element_bytes)
+    integers = builder.zext(builder.load(pointer, align=1), Vector("i32", vector.lanes).llvm)
+    return builder.sitofp(integers, vector.llvm)
 
 
 def _filter(
@@ -81,15 +81,18 @@ def _filter(
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             addresses, at, start, start_index, w, w_index = args
             multiply_add = llvm_function(builder, "fmuladd", vector, 3)
-            first = builder.load(element_pointer(builder, start, start_index, vector), align=4)
+            first = builder.load(element_pointer(builder, start, start_index, vector), align=vector.element_bytes)
             sums = [[first] * tile.rows for _ in range(image_rows)]
             weights = [
-                builder.load(element_pointer(builder, w, offset_by(builder, w_index, tap * lanes), vector), align=4)
+                builder.load(
+                    element_pointer(builder, w, offset_by(builder, w_index, tap * lanes), vector),
+                    align=vector.element_bytes,
+                )
                 for tap in range(kernel * kernel)
             ]
 
             def pixel(place: int) -> Any:
-                return load_floats(builder, builder.extract_value(addresses, place), at, lanes, octets)
+                return load_floats(builder, builder.extract_value(addresses, place), at, vector, octets)
 
             for window_row in range(window_rows):
                 values = [pixel(window_row * window_columns + column) for column in range(window_columns)]
@@ -102,7 +105,7 @@ def _filter(
             return cgutils.pack_array(builder, [pack_tile(builder, tile, row) for row in sums])
 
         pixel_addresses = types.UniTuple(types.int64, window_rows * window_columns)
-        arguments = (pixel_addresses, types.int64, FLOAT32_POINTER, types.int64, FLOAT32_POINTER, types.int64)
+        arguments = (pixel_addresses, types.int64, tile.pointer, types.int64, tile.pointer, types.int64)
         return result(*arguments), codegen
 
     return apply
@@ -114,7 +117,7 @@ def filter_tap(tile: Tile, octets: bool) -> Any:
     It adds to row i the product of the vectors ``at`` bytes behind the address ``pixels[first + i * step]`` and at
     ``w[w_index]``.
     """
-    vector, lanes = tile.vector, tile.vector.lanes
+    vector = tile.vector
 
     @intrinsic
     def add_tap(
@@ -124,14 +127,14 @@ def filter_tap(tile: Tile, octets: bool) -> Any:
             accumulator, pixels, first, step, at, w, w_index = args
             rows = tile_vectors(builder, tile, accumulator)
             multiply_add = llvm_function(builder, "fmuladd", vector, 3)
-            weight = builder.load(element_pointer(builder, w, w_index, vector), align=4)
+            weight = builder.load(element_pointer(builder, w, w_index, vector), align=vector.element_bytes)
             for row, value in enumerate(rows):
                 place = builder.add(first, builder.mul(step, ir.Constant(_I64, row)))
-                pixel = load_floats(builder, builder.load(builder.gep(pixels, [place])), at, lanes, octets)
+                pixel = load_floats(builder, builder.load(builder.gep(pixels, [place])), at, vector, octets)
                 rows[row] = builder.call(multiply_add, [pixel, weight, value])
             return pack_tile(builder, tile, rows)
 
-        arguments = (tile, INT64_POINTER, *[types.int64] * 3, FLOAT32_POINTER, types.int64)
+        arguments = (tile, INT64_POINTER, *[types.int64] * 3, tile.pointer, types.int64)
         return tile(*arguments), codegen
 
     return add_tap

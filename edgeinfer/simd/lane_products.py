@@ -18,10 +18,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic, ordered_pointer
-from edgeinfer.simd.pointers import FLOAT32_POINTER
-from edgeinfer.simd.simd import element_pointer
+from edgeinfer.simd.simd import element_pointer, load_element
 from edgeinfer.simd.tile import Tile, pack_tile, tile_vectors
-from edgeinfer.simd.vectors import llvm_function, splat_value
+from edgeinfer.simd.vectors import llvm_function
 
 _I64 = ir.IntType(64)
 _MOST_VECTORS = 4
@@ -52,7 +51,7 @@ def lane_products(tile: Tile) -> Any:
                 above = part
             return pack_tile(builder, tile, state.sums)
 
-        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64, types.int64)
+        arguments = (tile, tile.pointer, types.int64, types.int64, tile.pointer, types.int64, types.int64)
         return tile(*arguments), codegen
 
     return products
@@ -151,10 +150,12 @@ class _State:
         """The row's next ``turn`` numbers, as vectors; a single one in all lanes."""
         builder, vector, pointer = self.builder, self.tile.vector, self.rows[row]
         if turn == 1:
-            return [splat_value(builder, vector, builder.load(pointer, align=4))]
+            return [load_element(builder, vector, pointer, ir.Constant(_I64, 0))]
         places = range(0, turn, vector.lanes)
         return [
-            builder.load(element_pointer(builder, pointer, ir.Constant(_I64, place), vector), align=4)
+            builder.load(
+                element_pointer(builder, pointer, ir.Constant(_I64, place), vector), align=vector.element_bytes
+            )
             for place in places
         ]
 
@@ -166,10 +167,10 @@ class _State:
             together = min(_MOST_VECTORS, count - len(loaded))
             if together == 1:
                 pointer = element_pointer(builder, self.weights, ir.Constant(_I64, 0), vector)
-                loaded.append(builder.load(pointer, align=4))
+                loaded.append(builder.load(pointer, align=vector.element_bytes))
             else:
                 result = ir.LiteralStructType([vector.llvm] * together)
-                name = f"aarch64.neon.ld1x{together}.v{vector.lanes}f32.p0"
+                name = f"aarch64.neon.ld1x{together}.v{vector.lanes}{vector.kind}.p0"
                 several = call_intrinsic(builder, name, result, [self.weights])
                 loaded += [builder.extract_value(several, index) for index in range(together)]
             self.weights = builder.gep(self.weights, [ir.Constant(_I64, together * vector.lanes)])

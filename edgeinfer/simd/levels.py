@@ -22,6 +22,7 @@ class Level:
         features: further LLVM features, ``+a,-b``.
         needs: the CPU features in words.
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
+        float16: whether there is float16 arithmetic, with twice the lanes of float32.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
         like: a level of another architecture with as many lanes and registers, whose tiles serve here too.
@@ -36,6 +37,7 @@ class Level:
     features: str = ""
     needs: str = ""
     by_lane: bool = False
+    float16: bool = False
     dot: str = "pairs"
     base: str = ""
     like: str = ""
@@ -84,11 +86,11 @@ LEVELS = {
         Level("v128", "x86_64", 4, 16, "x86-64-v2", "", "SSE4.2"),
         Level(
             "i8mm", "aarch64", 4, 32, "cortex-a76", "+i8mm,-rcpc,-ssbs", "Armv8.2-A with float16, dotprod, i8mm",
-            by_lane=True, dot="usdot", base="dotprod",
+            by_lane=True, float16=True, dot="usdot", base="dotprod",
         ),
         Level(
             "dotprod", "aarch64", 4, 32, "cortex-a76", "-rcpc,-ssbs", "Armv8.2-A with float16, dotprod",
-            by_lane=True, dot="sdot", base="neon",
+            by_lane=True, float16=True, dot="sdot", base="neon",
         ),
         Level(
             # Scheduled for a core in order, which the others do not mind, without what is newer than Armv8.0.

@@ -14,6 +14,8 @@ from numba.extending import intrinsic
 _I64 = ir.IntType(64)
 FLOAT32_POINTER = types.CPointer(types.float32)
 UINT8_POINTER = types.CPointer(types.uint8)
+# Numba has no float16 on CPUs: a scalar read from there is its bits.
+FLOAT16_POINTER = types.CPointer(types.uint16)
 INT32_POINTER = types.CPointer(types.int32)
 INT64_POINTER = types.CPointer(types.int64)
 
@@ -41,6 +43,7 @@ def _address_to_pointer(pointer_type: Any) -> Any:
 
 as_f32 = _address_to_pointer(FLOAT32_POINTER)
 as_u8 = _address_to_pointer(UINT8_POINTER)
+as_f16 = _address_to_pointer(FLOAT16_POINTER)
 as_i32 = _address_to_pointer(INT32_POINTER)
 as_i64 = _address_to_pointer(INT64_POINTER)
 
@@ -142,6 +145,12 @@ def buffer_f32(worker: Any, ref: Any) -> Any:
 
 
 @njit(forceinline=True, error_model="numpy")
+def buffer_f16(worker: Any, ref: Any) -> Any:
+    """A buffer of float16."""
+    return as_f16(buffer_address(worker, ref))
+
+
+@njit(forceinline=True, error_model="numpy")
 def buffer_u8(worker: Any, ref: Any) -> Any:
     """A buffer of bytes."""
     return as_u8(buffer_address(worker, ref))
@@ -163,6 +172,12 @@ def buffer_i64(worker: Any, ref: Any) -> Any:
 def scratch_f32(worker: Any) -> Any:
     """The worker's own scratch memory as float32."""
     return as_f32(worker.scratch)
+
+
+@njit(forceinline=True, error_model="numpy")
+def scratch_f16(worker: Any) -> Any:
+    """The worker's own scratch memory as float16."""
+    return as_f16(worker.scratch)
 
 
 _COUNTER_OFFSET = np.int64(64)

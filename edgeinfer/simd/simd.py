@@ -11,52 +11,95 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgeinfer.simd.levels import Level
-from edgeinfer.simd.pointers import FLOAT32_POINTER, INT32_POINTER
-from edgeinfer.simd.vectors import Vector, splat_value
+from edgeinfer.simd.pointers import (
+    FLOAT16_POINTER,
+    FLOAT32_POINTER,
+    INT32_POINTER,
+    buffer_f16,
+    buffer_f32,
+    scratch_f16,
+    scratch_f32,
+)
+from edgeinfer.simd.vectors import Vector, narrow_to, splat_value
 
 _I32 = ir.IntType(32)
 
 
 class Simd:
-    """Vector operations of one CPU level, to be captured by kernel functions as closure variables.
+    """Vector operations of one CPU level and number format, to be captured by kernel functions as closure variables.
+
+    Scalars are float32 in every format.
 
     Attributes:
         level: the CPU level.
-        lanes: float32 elements of one vector.
-        vector: the Numba type of a float32 vector.
-        load: ``load(pointer, index)``: the ``lanes`` floats from ``pointer[index]`` on; no alignment needed.
+        numbers: the format of elements, ``f32`` or ``f16``.
+        element_bytes: bytes of an element.
+        lanes: elements of one vector.
+        vector: the Numba type of a vector.
+        pointer: the Numba type of a pointer to elements.
+        buffer: ``buffer(worker, ref)``: the pointer of a buffer reference.
+        scratch: ``scratch(worker)``: the worker's own scratch memory.
+        load: ``load(pointer, index)``: the ``lanes`` elements from ``pointer[index]`` on; no alignment needed.
         store: ``store(pointer, index, vector)``.
         load_first: ``load_first(pointer, index, count)``: only ``count`` lanes are read, the others are 0.
         store_first: ``store_first(pointer, index, vector, count)``: only ``count`` lanes are written.
-        splat: ``splat(scalar)``: a float32 in all lanes.
+        splat: ``splat(scalar)``: a float32, rounded to the format, in all lanes.
+        splat_element: ``splat_element(pointer, index)``: the element ``pointer[index]`` in all lanes.
+        narrow: ``narrow(vector)``: a float32 vector rounded to the format; ``widen`` is its counterpart.
+        wide: operations on float32 vectors of as many lanes; of this format where it is float32 itself.
         splat_i32: ``splat_i32(scalar)``: an int32 in all lanes.
         load_i32, store_i32: int32 vectors from and to int32 pointers.
         iota: ``iota()``: int32 lanes 0, 1, 2, …
-        lane: ``lane(vector, index)``: one element; the index must be a constant or a loop counter.
+        lane: ``lane(vector, index)``: one element of a float32 vector; the index must be a constant or a loop counter.
     """
 
-    def __init__(self, level: Level) -> None:
+    def __init__(self, level: Level, numbers: str = "f32", lanes: int = 0) -> None:
         self.level = level
-        self.lanes = level.lanes
-        self.vector = Vector("f32", level.lanes)
-        self.integers = Vector("i32", level.lanes)
-        self.mask = Vector("i1", level.lanes)
-        self.load = _load(self.vector, FLOAT32_POINTER)
-        self.store = _store(self.vector, FLOAT32_POINTER)
+        self.numbers = numbers
+        self.lanes = lanes or (2 * level.lanes if numbers == "f16" else level.lanes)
+        self.vector = Vector(numbers, self.lanes)
+        self.element_bytes = self.vector.element_bytes
+        self.integers = Vector("i32", self.lanes)
+        self.mask = Vector("i1", self.lanes)
+        half = numbers == "f16"
+        self.pointer = FLOAT16_POINTER if half else FLOAT32_POINTER
+        self.buffer = buffer_f16 if half else buffer_f32
+        self.scratch = scratch_f16 if half else scratch_f32
+        self.load = _load(self.vector, self.pointer)
+        self.store = _store(self.vector, self.pointer)
         self.load_i32 = _load(self.integers, INT32_POINTER)
         self.store_i32 = _store(self.integers, INT32_POINTER)
-        self.load_first = _load_first(self.vector)
-        self.store_first = _store_first(self.vector)
+        self.load_first = _load_first(self.vector, self.pointer)
+        self.store_first = _store_first(self.vector, self.pointer)
         self.splat = _splat(self.vector, types.float32)
+        self.splat_element = _splat_element(self.vector, self.pointer)
+        self.narrow = narrow_to(self.vector)
+        self.wide = Simd(level, "f32", self.lanes) if half else self
         self.splat_i32 = _splat(self.integers, types.int32)
         self.iota = _iota(self.integers)
-        self.lane = _lane(self.vector)
+        self.lane = _lane(self.wide.vector)
 
 
 @functools.cache
-def simd_of(level: Level) -> Simd:
-    """The one Simd of a level."""
-    return Simd(level)
+def simd_of(level: Level, numbers: str = "f32") -> Simd:
+    """The one Simd of a level and a number format."""
+    return Simd(level, numbers)
+
+
+def pointer_to(vector: Vector) -> Any:
+    """The Numba type of pointers to the elements of float vectors, and to int32 in the place of float32."""
+    return FLOAT16_POINTER if vector.kind == "f16" else FLOAT32_POINTER
+
+
+def as_element(builder: Any, vector: Vector, scalar: Any) -> Any:
+    """LLVM value: a float32 or int32 scalar as an element of a vector's kind."""
+    return builder.fptrunc(scalar, ir.HalfType()) if vector.kind == "f16" else scalar
+
+
+def load_element(builder: Any, vector: Vector, pointer: Any, index: Any) -> Any:
+    """LLVM value: one element in all lanes."""
+    place = builder.bitcast(builder.gep(pointer, [index]), vector.llvm.element.as_pointer())
+    return splat_value(builder, vector, builder.load(place, align=vector.element_bytes))
 
 
 def element_pointer(builder: Any, pointer: Any, index: Any, vector: Vector) -> Any:
@@ -68,7 +111,7 @@ def _load(vector: Vector, pointer_type: Any) -> Any:
     @intrinsic
     def load(typing_context: Any, pointer: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load(element_pointer(builder, args[0], args[1], vector), align=4)
+            return builder.load(element_pointer(builder, args[0], args[1], vector), align=vector.element_bytes)
 
         return vector(pointer_type, types.int64), codegen
 
@@ -79,7 +122,7 @@ def _store(vector: Vector, pointer_type: Any) -> Any:
     @intrinsic
     def store(typing_context: Any, pointer: Any, index: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            builder.store(args[2], element_pointer(builder, args[0], args[1], vector), align=4)
+            builder.store(args[2], element_pointer(builder, args[0], args[1], vector), align=vector.element_bytes)
             return context.get_dummy_value()
 
         return types.void(pointer_type, types.int64, vector), codegen
@@ -107,25 +150,25 @@ def masked_load(builder: Any, vector: Vector, pointer: Any, mask: Any) -> Any:
     """LLVM value: the masked lanes from memory, zero in the others."""
     mask_type = Vector("i1", vector.lanes).llvm
     function_type = ir.FunctionType(vector.llvm, [vector.llvm.as_pointer(), _I32, mask_type, vector.llvm])
-    name = f"llvm.masked.load.v{vector.lanes}f32.p0"
+    name = f"llvm.masked.load.v{vector.lanes}{vector.kind}.p0"
     function = cgutils.get_or_insert_function(builder.module, function_type, name)
-    zero = ir.Constant(vector.llvm, [0.0] * vector.lanes)
-    return builder.call(function, [pointer, ir.Constant(_I32, 4), mask, zero])
+    zero = ir.Constant(vector.llvm, None)
+    return builder.call(function, [pointer, ir.Constant(_I32, vector.element_bytes), mask, zero])
 
 
-def _load_first(vector: Vector) -> Any:
+def _load_first(vector: Vector, pointer_type: Any) -> Any:
     @intrinsic
     def load_first(typing_context: Any, pointer: Any, index: Any, count: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             mask = first_lanes(builder, vector.lanes, args[2])
             return masked_load(builder, vector, element_pointer(builder, args[0], args[1], vector), mask)
 
-        return vector(FLOAT32_POINTER, types.int64, types.int64), codegen
+        return vector(pointer_type, types.int64, types.int64), codegen
 
     return load_first
 
 
-def _store_first(vector: Vector) -> Any:
+def _store_first(vector: Vector, pointer_type: Any) -> Any:
     @intrinsic
     def store_first(typing_context: Any, pointer: Any, index: Any, value: Any, count: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -133,7 +176,7 @@ def _store_first(vector: Vector) -> Any:
             masked_store(builder, vector, args[2], element_pointer(builder, args[0], args[1], vector), mask)
             return context.get_dummy_value()
 
-        return types.void(FLOAT32_POINTER, types.int64, vector, types.int64), codegen
+        return types.void(pointer_type, types.int64, vector, types.int64), codegen
 
     return store_first
 
@@ -142,11 +185,22 @@ def _splat(vector: Vector, scalar_type: Any) -> Any:
     @intrinsic
     def splat(typing_context: Any, scalar: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return splat_value(builder, vector, args[0])
+            return splat_value(builder, vector, as_element(builder, vector, args[0]))
 
         return vector(scalar_type), codegen
 
     return splat
+
+
+def _splat_element(vector: Vector, pointer_type: Any) -> Any:
+    @intrinsic
+    def splat_element(typing_context: Any, pointer: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return load_element(builder, vector, args[0], args[1])
+
+        return vector(pointer_type, types.int64), codegen
+
+    return splat_element
 
 
 def _iota(integers: Vector) -> Any:

@@ -15,20 +15,29 @@ from numba import types
 from numba.extending import intrinsic, models, register_model
 
 from edgeinfer.simd.foreign_intrinsics import ordered_pointer
-from edgeinfer.simd.pointers import FLOAT32_POINTER
-from edgeinfer.simd.simd import Simd, element_pointer, first_lanes, masked_load, masked_store
+from edgeinfer.simd.simd import (
+    Simd,
+    as_element,
+    element_pointer,
+    first_lanes,
+    load_element,
+    masked_load,
+    masked_store,
+    pointer_to,
+)
 from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
 
 _I64 = ir.IntType(64)
 
 
 class Tile(types.Type):
-    """The Numba type of a register tile of float32 (``kind`` "f32") or int32 ("i32") accumulators."""
+    """The Numba type of a register tile of float32 (``kind`` "f32"), float16 ("f16") or int32 ("i32") accumulators."""
 
     def __init__(self, rows: int, vectors: int, lanes: int, kind: str = "f32") -> None:
         self.rows = rows
         self.vectors = vectors
         self.vector = Vector(kind, lanes)
+        self.pointer = pointer_to(self.vector)
         super().__init__(name=f"{kind}tile{rows}x{vectors}x{lanes}")
 
     @property
@@ -46,7 +55,8 @@ class _TileModel(models.PrimitiveModel):
 class TileOps:
     """Operations on tiles of one size, to be captured by kernel functions as closure variables.
 
-    ``x`` and ``y`` are float32 pointers; strides and indices count elements.
+    ``x`` and ``y`` are pointers to the tile's elements, float32 or float16, called floats here; strides and indices
+    count elements.
 
     Attributes:
         rows: rows of the tile.
@@ -73,7 +83,7 @@ class TileOps:
         self.by_lane = simd.level.by_lane
         self.prefetches = simd.level.architecture == "x86_64"
         self.columns = vectors * simd.lanes
-        tile = Tile(rows, vectors, simd.lanes)
+        tile = Tile(rows, vectors, simd.lanes, simd.numbers)
         self.type = tile
         self.zeros = zeros_of(tile)
         self.splat_row = splat_row_of(tile, reload=simd.level.by_lane and vectors > 1)
@@ -122,7 +132,10 @@ def row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]
     """LLVM values: the vectors of one row loaded from memory."""
     lanes = tile.vector.lanes
     return [
-        builder.load(element_pointer(builder, pointer, offset_by(builder, index, j * lanes), tile.vector), align=4)
+        builder.load(
+            element_pointer(builder, pointer, offset_by(builder, index, j * lanes), tile.vector),
+            align=tile.vector.element_bytes,
+        )
         for j in range(tile.vectors)
     ]
 
@@ -144,7 +157,7 @@ def splat_row_of(tile: Tile, reload: bool = False) -> Any:
                 vectors += loaded
             return pack_tile(builder, tile, vectors)
 
-        return tile(FLOAT32_POINTER, types.int64), codegen
+        return tile(tile.pointer, types.int64), codegen
 
     return splat_row
 
@@ -159,13 +172,13 @@ def _outer(tile: Tile) -> Any:
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                value = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
+                value = load_element(builder, tile.vector, x, place)
                 for j in range(tile.vectors):
                     k = row * tile.vectors + j
                     vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
             return pack_tile(builder, tile, vectors)
 
-        arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)
+        arguments = (tile, tile.pointer, types.int64, types.int64, tile.pointer, types.int64)
         return tile(*arguments), codegen
 
     return outer
@@ -253,7 +266,7 @@ def store_of(tile: Tile, bump: bool = False) -> Any:
             store_rows(builder, tile, tile.vector, vectors, place, rows, columns)
             return context.get_dummy_value()
 
-        arguments = (tile, FLOAT32_POINTER, *[types.int64] * 4)
+        arguments = (tile, tile.pointer, *[types.int64] * 4)
         return types.void(*arguments), codegen
 
     return store
@@ -273,7 +286,7 @@ def _load(tile: Tile) -> Any:
 
             def whole() -> list[Any]:
                 places = [place(row, j) for row in range(tile.rows) for j in range(tile.vectors)]
-                return [builder.load(pointer, align=4) for pointer in places]
+                return [builder.load(pointer, align=tile.vector.element_bytes) for pointer in places]
 
             def part() -> list[Any]:
                 starts = range(0, tile.vectors * lanes, lanes)
@@ -299,7 +312,7 @@ def _load(tile: Tile) -> Any:
                 loaded.add_incoming(result, block)
             return loaded
 
-        return tile(FLOAT32_POINTER, *[types.int64] * 4), codegen
+        return tile(tile.pointer, *[types.int64] * 4), codegen
 
     return load
 
@@ -325,7 +338,7 @@ def _with_row(tile: Tile, operation: str) -> Any:
             pairs = zip(tile_vectors(builder, tile, args[0]), operands, strict=True)
             return pack_tile(builder, tile, [compute(vector, operand) for vector, operand in pairs])
 
-        return tile(tile, FLOAT32_POINTER, types.int64), codegen
+        return tile(tile, tile.pointer, types.int64), codegen
 
     return with_row
 
@@ -334,8 +347,7 @@ def _clamp(tile: Tile, keeps_nan: bool) -> Any:
     @intrinsic
     def clamp(typing_context: Any, value: Any, low: Any, high: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            low = splat_value(builder, tile.vector, args[1])
-            high = splat_value(builder, tile.vector, args[2])
+            low, high = (splat_value(builder, tile.vector, as_element(builder, tile.vector, a)) for a in args[1:])
 
             def compared(vector: Any) -> Any:
                 vector = builder.select(builder.fcmp_ordered("<", vector, low), low, vector)

@@ -1,4 +1,4 @@
-"""float32 and int32 vectors of a fixed number of lanes as Numba types.
+"""float32, float16 and int32 vectors of a fixed number of lanes as Numba types.
 
 Arithmetic is written with operators (``a * b + c``); comparisons give masks for ``select``.
 ``Simd`` gathers what depends on the number of lanes: loads, stores, splats.
@@ -17,11 +17,12 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 _I32 = ir.IntType(32)
-_ELEMENTS = {"f32": ir.FloatType(), "i32": _I32, "i8": ir.IntType(8), "i1": ir.IntType(1)}
+_FLOATS = ("f32", "f16")
+_ELEMENTS = {"f32": ir.FloatType(), "f16": ir.HalfType(), "i32": _I32, "i8": ir.IntType(8), "i1": ir.IntType(1)}
 
 
 class Vector(types.Type):
-    """A vector register: ``lanes`` elements of kind ``f32``, ``i32``, ``i8`` or ``i1`` (a mask)."""
+    """A vector register: ``lanes`` elements of kind ``f32``, ``f16``, ``i32``, ``i8`` or ``i1`` (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -36,7 +37,7 @@ class Vector(types.Type):
     @property
     def element_bytes(self) -> int:
         """Size of an element in memory."""
-        return 4 if self.kind in ("f32", "i32") else 1
+        return {"f32": 4, "i32": 4, "f16": 2}.get(self.kind, 1)
 
 
 @register_model(Vector)
@@ -82,7 +83,7 @@ def _comparison(python_operator: Callable, symbol: str) -> None:
 
     @lower_builtin(python_operator, Vector, Vector)
     def _lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if sig.args[0].kind == "f32":
+        if sig.args[0].kind in _FLOATS:
             unordered = symbol == "!="
             compare = builder.fcmp_unordered if unordered else builder.fcmp_ordered
             return compare(symbol, *args)
@@ -91,15 +92,15 @@ def _comparison(python_operator: Callable, symbol: str) -> None:
 
 def _float_or_int(float_name: str, int_name: str) -> Callable[[Any, str, list], Any]:
     def emit(builder: Any, kind: str, args: list) -> Any:
-        return getattr(builder, float_name if kind == "f32" else int_name)(*args)
+        return getattr(builder, float_name if kind in _FLOATS else int_name)(*args)
 
     return emit
 
 
-_binary_operator(operator.add, _float_or_int("fadd", "add"), ("f32", "i32"))
-_binary_operator(operator.sub, _float_or_int("fsub", "sub"), ("f32", "i32"))
-_binary_operator(operator.mul, _float_or_int("fmul", "mul"), ("f32", "i32"))
-_binary_operator(operator.truediv, lambda builder, kind, args: builder.fdiv(*args), ("f32",))
+_binary_operator(operator.add, _float_or_int("fadd", "add"), (*_FLOATS, "i32"))
+_binary_operator(operator.sub, _float_or_int("fsub", "sub"), (*_FLOATS, "i32"))
+_binary_operator(operator.mul, _float_or_int("fmul", "mul"), (*_FLOATS, "i32"))
+_binary_operator(operator.truediv, lambda builder, kind, args: builder.fdiv(*args), _FLOATS)
 _binary_operator(operator.and_, lambda builder, kind, args: builder.and_(*args), ("i32", "i1"))
 _binary_operator(operator.or_, lambda builder, kind, args: builder.or_(*args), ("i32", "i1"))
 _binary_operator(operator.xor, lambda builder, kind, args: builder.xor(*args), ("i32", "i1"))
@@ -182,6 +183,30 @@ def to_f32(typing_context: Any, vector: Any) -> Any:
         return builder.sitofp(args[0], result.llvm)
 
     return result(vector), codegen
+
+
+@intrinsic
+def widen(typing_context: Any, vector: Any) -> Any:
+    """float16 to float32; float32 stays as it is."""
+    result = Vector("f32", vector.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if vector.kind == "f32" else builder.fpext(args[0], result.llvm)
+
+    return result(vector), codegen
+
+
+def narrow_to(result: Vector) -> Any:
+    """An intrinsic that rounds float32 vectors to ``result``, half to even; beyond its range lies infinity."""
+
+    @intrinsic
+    def narrow(typing_context: Any, vector: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return args[0] if result.kind == "f32" else builder.fptrunc(args[0], result.llvm)
+
+        return result(vector), codegen
+
+    return narrow
 
 
 @intrinsic

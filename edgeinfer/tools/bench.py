@@ -51,7 +51,7 @@ def bench(
         runs: timed runs after the first.
         profile: also measure every step by itself, the median of several runs; the figures then hold ``steps``,
             ``arena`` (where each tensor lies, and from which step to which) and ``peak_gmac_per_s``.
-        precision: number format of products in convolutions.
+        precision: number format, see ``Session``.
     """
     start = time.perf_counter()
     session = edgeinfer.load(path, threads, precision)

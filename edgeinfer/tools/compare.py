@@ -31,7 +31,7 @@ class Variant:
     Attributes:
         graph: the model.
         level: CPU level of its kernels, ``""`` for this machine's.
-        precision: number format of products in convolutions.
+        precision: number format, see ``Session``.
     """
 
     graph: Graph

@@ -51,7 +51,7 @@ def tune(graph: Graph, shapes: Mapping[str, tuple[int, ...]], threads: int | str
         graph: the model.
         shapes: input shapes; those left out are chosen.
         threads: number of threads or ``"auto"``.
-        precision: number format of products in convolutions.
+        precision: number format, see ``Session``.
 
     Raises:
         KernelError: if the cache cannot be written.

@@ -53,7 +53,7 @@ class LoweringContext:
         constants: contents of constant tensors.
         steps: the steps so far.
         aliases: tensors that share the memory of another, whole: alias name to owner name.
-        precision: number format of products, ``float32`` or ``bfloat16``.
+        precision: number format, see ``Session``.
         packed_names: names of constants made from others, by (source, packing).
         packings: constants that are yet to be made, by name.
         choices: names of kernels to take instead of those that are estimated to be quickest, by node.
@@ -100,6 +100,25 @@ class LoweringContext:
         for name in names:
             if name and self.dtype(name) is not dtype:
                 raise NotNative(f"'{name}' is {self.dtype(name).value}; there are only {dtype.value} kernels")
+
+    def float_kernels(self, *names: str) -> str:
+        """The prefix of kernels for tensors (``""`` is skipped) that all have one float format: ``f32`` or ``f16``.
+
+        Raises:
+            NotNative: for tensors of other dtypes.
+        """
+        halves = any(name and self.dtype(name) is DType.FLOAT16 for name in names)
+        self.require_dtype(DType.FLOAT16 if halves else DType.FLOAT32, *names)
+        return "f16" if halves else "f32"
+
+    def state(self) -> tuple[int, dict[str, str], dict[str, list[str]]]:
+        """What ``restore`` needs to take back the steps that are appended from now on."""
+        return len(self.steps), dict(self.aliases), dict(self.candidates)
+
+    def restore(self, state: tuple[int, dict[str, str], dict[str, list[str]]]) -> None:
+        """Take back all steps, aliases and candidates since ``state`` was asked for."""
+        count, self.aliases, self.candidates = state
+        del self.steps[count:]
 
     def temporary(self, stem: str, shape: tuple[int, ...], dtype: DType = DType.FLOAT32) -> str:
         """A new tensor in the arena that lives from the first step that names it to the last."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
@@ -95,7 +95,12 @@ class Tasks(NamedTuple):
 
 
 def cut_tasks(
-    geometry: ConvGeometry, tile_rows: int, tile_columns: int, threads: int, written_twice: bool = False
+    geometry: ConvGeometry,
+    tile_rows: int,
+    tile_columns: int,
+    threads: int,
+    unit_bytes: int = 4,
+    written_twice: bool = False,
 ) -> Tasks:
     """Cut the output so that patches fit the cache and all threads get several tasks.
 
@@ -104,6 +109,7 @@ def cut_tasks(
         tile_rows: pixels of a register tile.
         tile_columns: output channels of a register tile.
         threads: number of workers.
+        unit_bytes: bytes of a unit of the patch.
         written_twice: whether the outputs of a task should stay in the cache too, since an activation follows.
     """
     kernel_height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
@@ -114,7 +120,9 @@ def cut_tasks(
         return (tiled - 1) * geometry.strides[1] + kernel_width
 
     def patch_bytes(rows: int, columns: int) -> int:
-        return ((rows - 1) * geometry.strides[0] + kernel_height) * patch_columns(columns) * geometry.channels * 4
+        return (
+            ((rows - 1) * geometry.strides[0] + kernel_height) * patch_columns(columns) * geometry.channels * unit_bytes
+        )
 
     def cache_bytes(rows: int, columns: int) -> int:
         return patch_bytes(rows, columns) + (rows * columns * geometry.out_channels * 4 if written_twice else 0)
@@ -154,7 +162,7 @@ def lower_conv(node: Node, context: LoweringContext) -> None:
     x, weight, bias, residual, y = *(node.input(index) for index in range(4)), node.outputs[0]
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last convolutions have kernels")
-    context.require_dtype(DType.FLOAT32, x, weight, bias, residual)
+    context.float_kernels(x, residual)
     if context.constant(weight) is None or (bias and context.constant(bias) is None):
         raise NotNative("the weights are computed at run time")
     geometry = conv_geometry(node, context)
@@ -175,14 +183,15 @@ def emit_conv(
     y_strides: tuple[int, int, int, int],
 ) -> None:
     """Append the convolution by whichever algorithm is estimated to be quicker; see ``emit_direct_conv``."""
-    if depthwise_applies(geometry, context.kernels.lanes):
-        kernel = context.kernels.only(depthwise_family(geometry))
+    numbers = context.float_kernels(tensors[0])
+    if depthwise_applies(geometry, context.kernels.lanes_of(numbers)):
+        kernel = context.kernels.only(depthwise_family(geometry, numbers))
         emit_depthwise(node, context, geometry, tensors, y_strides, kernel)
         return
-    cycles, emit, kernel = choose_algorithm(node, geometry, context)
+    cycles, emit, kernel = choose_algorithm(node, geometry, context, numbers)
     if upsample_applies(geometry):
         convs = phase_convs(geometry, y_strides)
-        if sum(choose_algorithm(node, conv.geometry, context)[0] for conv in convs) < cycles:
+        if sum(choose_algorithm(node, conv.geometry, context, numbers)[0] for conv in convs) < cycles:
             x, weight, bias, residual, y = tensors
             for conv in convs:
                 merged = context.packed(weight, conv.name, conv.merge)
@@ -191,9 +200,11 @@ def emit_conv(
     emit(node, context, geometry, tensors, y_strides, kernel)
 
 
-def choose_algorithm(node: Node, geometry: ConvGeometry, context: LoweringContext) -> tuple[float, Emit, KernelRow]:
+def choose_algorithm(
+    node: Node, geometry: ConvGeometry, context: LoweringContext, numbers: str
+) -> tuple[float, Emit, KernelRow]:
     """The algorithm chosen for the node, else the one estimated to be quickest: cycles, what emits it, kernel."""
-    choices = _choices(geometry, context, "f32")
+    choices = _choices(geometry, context, numbers)
     if context.precision == "bfloat16" and geometry.groups == 1 and geometry.channels % 2 == 0:
         choices += _choices(geometry, context, "bf16")
     choices.sort(key=lambda choice: choice[0])
@@ -204,14 +215,18 @@ def choose_algorithm(node: Node, geometry: ConvGeometry, context: LoweringContex
 
 def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) -> list[tuple[float, Emit, KernelRow]]:
     """What ``choose_algorithm`` chooses from, with products of one number format."""
-    lanes, threads, kernels = context.kernels.lanes, context.threads, context.kernels
+    threads, kernels = context.threads, context.kernels
+    rows = kernels.family(f"{products}_conv")
+    if not rows:
+        raise NotNative(f"there are no {products} convolutions at this level")
+    lanes = kernels.lanes_of(rows[0])
     group_channels = geometry.out_channels // geometry.groups
-    direct = choose_tile(kernels.family(f"{products}_conv"), geometry.out_width, group_channels, lanes)
+    direct = choose_tile(rows, geometry.out_width, group_channels, lanes)
     units = units_of(geometry, direct)
     cycles = direct_cycles(units, direct, lanes)
     choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]
     # Other tiles are never estimated to be quicker than the best.
-    others = [row for row in kernels.family(f"{products}_conv") if row is not direct]
+    others = [row for row in rows if row is not direct]
     choices += [(max(direct_cycles(units, row, lanes), cycles + 1), emit_direct_conv, row) for row in others]
     if winograd_applies(geometry):
         tiles = [*kernels.family(f"{products}_winograd4x4"), *kernels.family(f"{products}_winograd2x2")]
@@ -219,7 +234,7 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     if winograd_parts_applies(geometry) and kernels.family(f"{products}_winograd_parts"):
         kernel = kernels.only(f"{products}_winograd_parts")
         choices.append((winograd_parts_cycles(geometry, kernel, threads, lanes), emit_winograd_parts, kernel))
-    if few_outputs_applies(geometry, lanes):
+    if few_outputs_applies(geometry, lanes) and kernels.family(f"{products}_conv_few_outputs"):
         kernel = kernels.only(f"{products}_conv_few_outputs")
         choices.append((few_outputs_cycles(units, kernel, lanes), emit_few_outputs, kernel))
     if winograd_few_outputs_applies(geometry, lanes) and kernels.family(f"{products}_winograd_few_outputs"):
@@ -244,17 +259,19 @@ def emit_direct_conv(
         geometry: the convolution's numbers.
         tensors: names of x, weight, bias, residual, y; bias and residual may be ``""``.
         y_strides: floats from output pixel to pixel, row to row, image to image, and the first pixel's index.
-        kernel: the kernel to use, of family ``f32_conv`` or ``bf16_conv``.
+        kernel: the kernel to use, of family ``f32_conv``, ``f16_conv`` or ``bf16_conv``.
     """
     x, weight, bias, residual, y = tensors
     groups, columns = geometry.groups, kernel.traits["columns"]
     units = units_of(geometry, kernel)
     values = conv_values(node, units, y_strides)
-    tasks = cut_tasks(units, kernel.traits["rows"], columns, context.threads, values["activation"] != 0)
+    tasks = cut_tasks(
+        units, kernel.traits["rows"], columns, context.threads, kernel.element_bytes, values["activation"] != 0
+    )
     values = {
         **values, **tasks.fields(geometry.batch * groups),
         "x_channels": geometry.channels * groups,
-        "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "x": x, "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
         "w": packed_columns(context, weight, kernel, groups),
     }  # fmt: skip
     context.step(

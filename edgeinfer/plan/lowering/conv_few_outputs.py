@@ -67,11 +67,11 @@ def cut_few_outputs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     task_columns = geometry.out_width
     while (
         task_columns > 4 * tile_rows
-        and reach * (task_columns + geometry.kernel[1]) * geometry.channels * 4 > PATCH_BYTES
+        and reach * (task_columns + geometry.kernel[1]) * geometry.channels * kernel.element_bytes > PATCH_BYTES
     ):
         task_columns = math.ceil(task_columns / 2)
     patch_columns = math.ceil((task_columns + geometry.kernel[1] - 1) / tile_rows) * tile_rows
-    row_bytes = patch_columns * geometry.channels * 4
+    row_bytes = patch_columns * geometry.channels * kernel.element_bytes
     fitting = max(1, (PATCH_BYTES * 2 // row_bytes - reach) // geometry.strides[0] + 1)
     share = math.ceil(geometry.out_height / (TASKS_PER_THREAD * threads))
     task_rows = max(1, min(fitting, share))
@@ -98,13 +98,16 @@ def emit_few_outputs(
     x, weight, bias, residual, y = tensors
     columns = kernel.traits["columns"]
     units = units_of(geometry, kernel)
-    tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes)
+    tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes_of(kernel))
     values = {
         **conv_values(node, units, y_strides), **tasks.fields(geometry.batch),
         "x_channels": geometry.channels,
-        "x": x, "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "x": x, "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
         "w": context.packed(
-            weight, f"folded{columns}x{width_of(kernel)}", lambda a: pack_folded(as_units(a, kernel), columns)
+            weight, f"folded{columns}x{width_of(kernel)}.{kernel.float_dtype}",
+            lambda a: pack_folded(as_units(a, kernel), columns),
         ),
     }  # fmt: skip
-    context.step(kernel, node, values, (y,), scratch_bytes=4 * tasks.scratch_floats, macs=geometry.macs)
+    context.step(
+        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * tasks.scratch_floats, macs=geometry.macs
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeinfer.activation_codes import ACTIVATION_CODES, CLAMPS
 from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative
 
 PAD_MODES = {"constant": 0, "reflect": 1, "edge": 2}
@@ -133,15 +134,16 @@ def conv_values(
     }  # fmt: skip
 
 
-def pack_bias(node: Node, context: LoweringContext, bias: str, geometry: ConvGeometry, columns: int) -> str:
-    """A constant with the bias padded to whole blocks of ``columns`` in each group; zeros if there is none."""
+def pack_bias(node: Node, context: LoweringContext, bias: str, geometry: ConvGeometry, kernel: KernelRow) -> str:
+    """A constant with the bias padded to whole blocks of columns in each group; zeros if there is none."""
+    columns, dtype = kernel.traits["columns"], kernel.float_dtype
     groups, group_channels = geometry.groups, geometry.out_channels // geometry.groups
 
     def pack(values: np.ndarray) -> np.ndarray:
-        padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), np.float32)
+        padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), dtype)
         padded[:, :group_channels] = values.reshape(groups, group_channels)
         return padded
 
     if bias:
-        return context.packed(bias, f"bias{groups}x{columns}", pack)
+        return context.packed(bias, f"bias{groups}x{columns}.{dtype}", pack)
     return context.new_constant(f"{node.name}.bias", pack(np.zeros(geometry.out_channels, np.float32)))

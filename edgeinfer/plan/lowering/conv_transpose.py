@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import emit_conv
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
@@ -97,7 +97,7 @@ class TransposePart:
     y_strides: tuple[int, int, int, int]
 
 
-def transpose_parts(node: Node, context: LoweringContext, weight: str) -> list[TransposePart]:
+def transpose_parts(node: Node, context: LoweringContext, weight: str, lanes: int) -> list[TransposePart]:
     """The convolutions that together are a transposed one in NHWC layout with weights [channels, out / group, kh, kw].
 
     Raises:
@@ -124,7 +124,7 @@ def transpose_parts(node: Node, context: LoweringContext, weight: str) -> list[T
     whole = groups == 1 and out_width % stride_x == 0
     name = f"of{stride_y}x{stride_x}pad{pad_top}.{pad_left}"
     parts = []
-    if whole and (useful == 1 or merged_outputs <= context.kernels.lanes):
+    if whole and (useful == 1 or merged_outputs <= lanes):
         for rows in all_rows:
             geometry = ConvGeometry(
                 batch, height, width, channels, rows.size, out_width // stride_x, merged_outputs, 1,
@@ -151,10 +151,10 @@ def transpose_parts(node: Node, context: LoweringContext, weight: str) -> list[T
 def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
     """Lower a fused transposed convolution in NHWC layout with constant weights."""
     x, weight, bias, y = *(node.input(index) for index in range(3)), node.outputs[0]
-    context.require_dtype(DType.FLOAT32, x, weight, bias)
+    numbers = context.float_kernels(x)
     if context.constant(weight) is None or (bias and context.constant(bias) is None):
         raise NotNative("the weights are computed at run time")
-    for part in transpose_parts(node, context, weight):
+    for part in transpose_parts(node, context, weight, context.kernels.lanes_of(numbers)):
         own = context.packed(weight, part.name, part.weight)
         tiled = bias
         if bias and part.repeats > 1:
@@ -166,7 +166,7 @@ def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
 def lower_quantized_conv_transpose(node: Node, context: LoweringContext) -> None:
     """Lower a transposed convolution of bytes in NHWC layout with constant weights and scales."""
     numbers = read_quantization(node, context, context.shape(node.outputs[0])[3], 1)
-    for part in transpose_parts(node, context, node.inputs[3]):
+    for part in transpose_parts(node, context, node.inputs[3], context.kernels.lanes):
         own = dataclasses.replace(
             numbers, weight=part.weight(numbers.weight), w_scale=np.tile(numbers.w_scale, part.repeats),
             bias=np.tile(numbers.bias, part.repeats), part=part.name,

@@ -21,10 +21,11 @@ def element_strides(shape: tuple[int, ...]) -> list[int]:
 
 
 def copy_family(context: LoweringContext, operation: str, *names: str) -> str:
-    """The family ``x32_…`` or ``x8_…`` for the elements of the named tensors; NotNative for other sizes."""
+    """The family ``x32_…``, ``x16_…`` or ``x8_…`` for the elements of the named tensors; NotNative for other sizes."""
     sizes = {context.dtype(name).itemsize for name in names}
     for name in names:
-        if len(sizes) > 1 or context.dtype(name).itemsize not in (1, 4):
+        size = context.dtype(name).itemsize
+        if len(sizes) > 1 or size not in (1, 2, 4) or (size == 2 and not context.kernels.family(f"x16_{operation}")):
             raise NotNative(
                 f"'{name}' is {context.dtype(name).value}; copies are native for 4-byte and 1-byte elements"
             )

@@ -61,10 +61,10 @@ def cut_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int, eleme
     return DepthwiseTasks(fields, align(element_bytes * channels) + align(offset_bytes))
 
 
-def pack_depthwise(weight: np.ndarray, lanes: int) -> np.ndarray:
-    """Pack [channels, 1, kh, kw] as float32 [vector of channels, tap, lanes]; the last ends with the channels."""
+def pack_depthwise(weight: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarray:
+    """Pack [channels, 1, kh, kw] as [vector of channels, tap, lanes]; the last ends with the channels."""
     channels = weight.shape[0]
-    flat = weight.reshape(channels, -1).astype(np.float32)
+    flat = weight.reshape(channels, -1).astype(dtype)
     vectors = [flat[first : first + lanes].T for first in (min(c, channels - lanes) for c in range(0, channels, lanes))]
     return np.ascontiguousarray(vectors)
 
@@ -79,16 +79,19 @@ def emit_depthwise(
 ) -> None:
     """Append a depthwise convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    tasks = cut_depthwise(geometry, kernel, context.threads, 4)
-    zeros = np.zeros(geometry.out_channels, np.float32)
+    tasks, dtype = cut_depthwise(geometry, kernel, context.threads, kernel.element_bytes), kernel.float_dtype
+    zeros, lanes = np.zeros(geometry.out_channels, dtype), context.kernels.lanes_of(kernel)
+    border = node.input(BORDER_INPUT)
+    if bias:
+        bias = context.packed(bias, f"bias.{dtype}", lambda values: values.astype(dtype))
     values = {
         **conv_values(node, geometry, y_strides), **tasks.fields,
         "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
-        "w": context.packed(weight, "depthwise", lambda a: pack_depthwise(a, context.kernels.lanes)),
-        "border": node.input(BORDER_INPUT),
+        "w": context.packed(weight, f"depthwise.{dtype}", lambda a: pack_depthwise(a, lanes, dtype)),
+        "border": context.packed(border, f"border.{dtype}", lambda a: a.astype(dtype)) if border else "",
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
-    whole = geometry.out_channels % context.kernels.lanes == 0
+    whole = geometry.out_channels % lanes == 0
     context.step(
         kernel, node, values, (y,), scratch_bytes=tasks.scratch_bytes, macs=geometry.macs,
         in_place=((residual, y),) if residual and whole else (),

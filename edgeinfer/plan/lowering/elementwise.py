@@ -1,4 +1,4 @@
-"""Element-wise operators of one and two operands."""
+"""Element-wise operators of one and two operands, and casts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _UNARY = [name for name in UNARY_CODES if name not in ("Silu", "Clip")]
 
 def _emit_unary(node: Node, context: LoweringContext, operator: str, parameters: list[float]) -> None:
     x, y = node.inputs[0], node.outputs[0]
-    context.require_dtype(DType.FLOAT32, x)
+    numbers = context.float_kernels(x)
     parameters = [*parameters, 0.0, 0.0]
     values: dict[str, int | float | str] = {
         "x": x, "y": y, **element_tasks(context, math.prod(context.shape(x))),
         "operator": UNARY_CODES[operator], "parameter_0": parameters[0], "parameter_1": parameters[1],
     }  # fmt: skip
-    context.step(context.kernels.only("f32_unary"), node, values, (y,), in_place=((x, y),))
+    context.step(context.kernels.only(f"{numbers}_unary"), node, values, (y,), in_place=((x, y),))
 
 
 @lowering(*_UNARY, "Swish")
@@ -108,7 +108,7 @@ def _repeat_narrow(
     if len(dims) < 2 or not all(dims[-1][1]) or all(dims[-2][1]):
         return dims
     (rows, runs), (channels, _) = dims[-2:]
-    if channels >= 4 * context.kernels.lanes:
+    if channels >= 16 // context.dtype(names[0]).itemsize * context.kernels.lanes:
         return dims
     count = max(r for r in range(1, max(1, REPEATED_ELEMENTS // channels) + 1) if rows % r == 0)
     if count == 1:
@@ -168,12 +168,12 @@ def operands_in_place(context: LoweringContext, a: str, b: str, y: str) -> tuple
 
 
 def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b: str, y: str) -> None:
-    context.require_dtype(DType.FLOAT32, a, b)
+    numbers = context.float_kernels(a, b)
     if 0 in context.shape(y):
         return
     values = {**broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[operator], **activation_fields(node)}
     in_place = operands_in_place(context, a, b, y)
-    context.step(context.kernels.only("f32_binary"), node, values, (y,), in_place=in_place)
+    context.step(context.kernels.only(f"{numbers}_binary"), node, values, (y,), in_place=in_place)
 
 
 def element_tasks(context: LoweringContext, count: int) -> dict[str, int | float | str]:
@@ -200,7 +200,7 @@ def lower_variadic(node: Node, context: LoweringContext) -> None:
     """Lower an ONNX operator of any number of operands, two by two."""
     operator = "Add" if node.op == "Sum" else node.op
     y, operands = node.outputs[0], list(node.inputs)
-    context.require_dtype(DType.FLOAT32, *operands)
+    context.float_kernels(*operands)
     if len(operands) == 1:
         context.alias(y, operands[0])
         return
@@ -209,6 +209,21 @@ def lower_variadic(node: Node, context: LoweringContext) -> None:
     current = operands[0]
     for index, operand in enumerate(operands[1:], 2):
         last = index == len(operands)
-        target = y if last else context.temporary(f"{node.name}.partial", context.shape(y))
+        target = y if last else context.temporary(f"{node.name}.partial", context.shape(y), context.dtype(y))
         _emit_binary(node, context, operator, current, operand, target)
         current = target
+
+
+@lowering("Cast")
+def lower_cast(node: Node, context: LoweringContext) -> None:
+    """Lower a Cast between float32 and float16."""
+    x, y = node.inputs[0], node.outputs[0]
+    families = {
+        (DType.FLOAT32, DType.FLOAT16): "f32_f16_cast",
+        (DType.FLOAT16, DType.FLOAT32): "f16_f32_cast",
+    }
+    family = families.get((context.dtype(x), context.dtype(y)), "")
+    if not context.kernels.family(family):
+        raise NotNative(f"there is no kernel that casts {context.dtype(x).value} to {context.dtype(y).value}")
+    values: dict[str, int | float | str] = {"x": x, "y": y, **element_tasks(context, math.prod(context.shape(x)))}
+    context.step(context.kernels.only(family), node, values, (y,))

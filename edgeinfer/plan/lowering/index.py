@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgeinfer.graph import Node
+from edgeinfer.graph import DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.copy import copy_family, element_strides
 
@@ -22,10 +22,10 @@ def emit_index(
     Args:
         node: the node that it stands for.
         context: the plan under construction.
-        x: source tensor, elements of four bytes or one.
+        x: source tensor, elements of four bytes, two or one.
         y: result.
         tables: for each axis of x the source index of every output index, -1 for ``value``; None keeps the axis.
-        value: fills places where a table says -1.
+        value: fills places where a table says -1; of two bytes the integer of their bits.
     """
     shape = context.shape(x)
     if 0 in context.shape(y):
@@ -66,7 +66,7 @@ def lower_pad(node: Node, context: LoweringContext) -> None:
     fill = context.constant(node.input(2)) if node.input(2) else np.zeros(1, np.float32)
     if pads is None or axes is None or fill is None:
         raise NotNative("pads, axes or value are computed at run time")
-    if context.dtype(x).itemsize == 4 and fill.dtype != np.float32 and fill.ravel()[0] != 0:
+    if context.dtype(x).itemsize > 1 and fill.dtype not in (np.float32, np.float16) and fill.ravel()[0] != 0:
         raise NotNative("padding integers with a value")
     mode = node.attributes.get("mode", "constant")
     tables: list[np.ndarray | None] = [None] * len(shape)
@@ -74,8 +74,10 @@ def lower_pad(node: Node, context: LoweringContext) -> None:
         before, after = int(pads[index]), int(pads[index + len(axes)])
         if before or after:
             tables[axis] = _pad_table(shape[axis], before, after, mode)
-    # Bytes are unsigned for the kernel.
     value = float(fill.ravel()[0])
+    if context.dtype(x) is DType.FLOAT16:
+        value = float(np.float16(value).view(np.uint16))
+    # Bytes are unsigned for the kernel.
     emit_index(node, context, x, y, tables, value % 256 if context.dtype(x).itemsize == 1 else value)
 
 

@@ -48,11 +48,12 @@ def _emit_scale_shift(
         "residual_flip": added.flip if added else 0, "residual_scale": added.scale if added else 1.0,
         "residual_zero": -added.scale * added.unsigned_zero_point if added else 0.0,
     }  # fmt: skip
-    family = ("qu8_scale_shift" if of else "f32_qu8_scale_shift") if to else "f32_scale_shift"
+    floats = "f32" if to else context.float_kernels(x, residual)
+    family = ("qu8_scale_shift" if of else "f32_qu8_scale_shift") if to else f"{floats}_scale_shift"
     family += "_bytes" if added else ""
     kernel = context.kernels.only(family)
     in_place = tuple((name, y) for name in (x, residual) if name and context.dtype(name) is context.dtype(y))
-    lanes = context.kernels.lanes
+    lanes = context.kernels.lanes_of(kernel)
     scratch = 8 * channels * lanes if channels % lanes else 0
     context.step(kernel, node, values, (y,), scratch_bytes=scratch, in_place=in_place)
 
@@ -68,7 +69,8 @@ def _output_fields(to: ByteScale | None) -> dict[str, int | float | str]:
 def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     """Lower a fused InstanceNormalization in NHWC layout; scale and bias may be computed at run time."""
     x, scale, bias, residual = (node.input(index) for index in range(4))
-    context.require_dtype(DType.FLOAT32, x, scale, bias, residual)
+    context.float_kernels(x, residual)
+    context.require_dtype(DType.FLOAT32, scale, bias)
     _emit_instance_norm(node, context, (x, scale, bias, residual))
 
 
@@ -99,7 +101,10 @@ def _emit_instance_norm(
     pixels = math.prod(spatial)
     if not pixels * batch:
         raise NotNative("an empty picture")
-    lanes = context.kernels.lanes
+    statistics_kernel = context.kernels.only(
+        "qu8_channel_statistics" if of else f"{context.float_kernels(x)}_channel_statistics"
+    )
+    lanes = context.kernels.lanes_of(statistics_kernel)
     pitch = math.ceil(channels / lanes) * lanes
     task_pixels, tasks = _blocks(pixels, channels, context.threads)
     partials = context.temporary(f"{node.name}.partials", (batch * tasks, 2, pitch))
@@ -108,12 +113,11 @@ def _emit_instance_norm(
         "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
     }  # fmt: skip
     statistics = {"x": x, "partials": partials, **shared, "flip": of.flip if of else 0, "tiles": batch * tasks}
-    family = "qu8_channel_statistics" if of else "f32_channel_statistics"
-    context.step(context.kernels.only(family), node, statistics, (partials,))
+    context.step(statistics_kernel, node, statistics, (partials,))
     epsilon = float(node.attributes.get("epsilon", 1e-5)) / (of.scale**2 if of else 1.0)
     merge = {
         "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
-        "tiles": batch * pitch // lanes, "epsilon": epsilon,
+        "tiles": batch * pitch // context.kernels.lanes, "epsilon": epsilon,
     }  # fmt: skip
     context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
     _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to, added)
@@ -125,12 +129,12 @@ def lower_batch_norm(node: Node, context: LoweringContext) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if node.attributes.get("layout") != "NHWC" or node.attributes.get("training_mode", 0):
         raise NotNative("only channels-last inference normalisations have kernels")
-    context.require_dtype(DType.FLOAT32, x)
+    numbers = context.float_kernels(x)
     constants = [context.constant(name) for name in node.inputs[1:5]]
     if any(array is None for array in constants):
         raise NotNative("the parameters are computed at run time")
     gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in constants)
-    lanes, channels = context.kernels.lanes, len(gamma)
+    lanes, channels = context.kernels.lanes_of(numbers), len(gamma)
     pitch = math.ceil(channels / lanes) * lanes
     affine = np.zeros((2, pitch), np.float32)
     affine[0, :channels] = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))

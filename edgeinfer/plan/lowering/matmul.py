@@ -20,7 +20,7 @@ PANEL_BYTES = 1 << 20
 def lower_fused_matmul(node: Node, context: LoweringContext) -> None:
     """Lower ``MatMul(a, b, bias?)`` with its activation."""
     a, b, bias, y = node.input(0), node.input(1), node.input(2), node.outputs[0]
-    context.require_dtype(DType.FLOAT32, a, b, bias)
+    context.float_kernels(a)
     if min(len(context.shape(a)), len(context.shape(b))) < 2:
         raise NotNative("a vector operand")
     if 0 in context.shape(y) or 0 in context.shape(a):
@@ -47,7 +47,7 @@ def lower_gemm(node: Node, context: LoweringContext) -> None:
     if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
         raise NotNative("Gemm with transA, alpha or beta")
     a, b, bias, y = node.input(0), node.input(1), node.input(2), node.outputs[0]
-    context.require_dtype(DType.FLOAT32, a, b, bias)
+    context.float_kernels(a)
     if context.constant(b) is None or (bias and context.constant(bias) is None):
         raise NotNative("the weights are computed at run time")
     if bias and context.shape(bias) != context.shape(y)[-1:]:
@@ -76,6 +76,7 @@ def _batch_offsets(batch: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray
 
 
 def _emit_batched(node: Node, context: LoweringContext, a: str, b: str, bias: str, y: str) -> None:
+    context.require_dtype(DType.FLOAT32, a, b, bias)
     a_shape, b_shape, y_shape = context.shape(a), context.shape(b), context.shape(y)
     rows, depth, columns = a_shape[-2], a_shape[-1], b_shape[-1]
     offsets = np.stack([_batch_offsets(y_shape[:-2], a_shape), _batch_offsets(y_shape[:-2], b_shape)], axis=1)

@@ -34,9 +34,9 @@ def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
 def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, groups: int) -> str:
     """The constant with weights [out, channels, kh, kw] packed for a kernel that adds products up directly."""
     columns, width = kernel.traits["columns"], width_of(kernel)
-    packing = f"conv{groups}x{columns}x{width}"
+    packing = f"conv{groups}x{columns}x{width}.{kernel.float_dtype}"
     rows = context.kernels.family("x32_pack_columns")
-    if width > 1 or not rows:
+    if width > 1 or kernel.float_dtype != np.float32 or not rows:
         return context.packed(weight, packing, lambda a: pack_columns(as_units(a, kernel), groups, columns))
 
     def describe(source: np.ndarray) -> Packing:
@@ -87,9 +87,9 @@ def pack_filters(weight: np.ndarray, output: int, columns: int) -> np.ndarray:
 def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> str:
     """The constant with filters [out, channels, 3, 3] transformed and packed for a Winograd kernel."""
     columns, output, width = kernel.traits["columns"], kernel.traits["output"], width_of(kernel)
-    packing = f"winograd{output}x{columns}x{width}"
+    packing = f"winograd{output}x{columns}x{width}.{kernel.float_dtype}"
     rows = context.kernels.family("f32_pack_filters")
-    if width > 1:
+    if width > 1 or kernel.float_dtype != np.float32:
         return context.packed(weight, packing, lambda a: as_units(pack_filters(a, output, columns), kernel, axis=2))
     if not rows:
         return context.packed(weight, packing, lambda a: pack_filters(a, output, columns))

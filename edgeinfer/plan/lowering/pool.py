@@ -17,8 +17,7 @@ def lower_pool(node: Node, context: LoweringContext) -> None:
         unit = ByteScale(1.0, -128 if context.dtype(x) is DType.INT8 else 0, context.dtype(x) is DType.INT8)
         emit_byte_pool(node, context, unit, unit)
         return
-    context.require_dtype(DType.FLOAT32, x)
-    context.step(context.kernels.only("f32_pool"), node, _pool_fields(node, context), (y,))
+    context.step(context.kernels.only(f"{context.float_kernels(x)}_pool"), node, _pool_fields(node, context), (y,))
 
 
 def emit_byte_pool(node: Node, context: LoweringContext, of: ByteScale, to: ByteScale) -> None:

@@ -350,7 +350,7 @@ def _emit_quantized_depthwise(
     if integer is None or not _gives_plain_bytes(node, numbers):
         kernel, bias = context.kernels.only(depthwise_family(geometry, "qu8")), _float_bias(numbers, channels)
         tasks = cut_depthwise(geometry, kernel, context.threads, 1)
-        packing, pack = "depthwise", partial(pack_depthwise, lanes=context.kernels.lanes)
+        packing, pack = "depthwise", partial(pack_depthwise, lanes=context.kernels.lanes, dtype=kernel.float_dtype)
     else:
         kernel, bias = integer, bias_less_zero_point(numbers, integer)
         tasks = cut_integer_depthwise(geometry, context.threads)

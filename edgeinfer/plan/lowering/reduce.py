@@ -23,7 +23,7 @@ def _tiles(outer: int, inner: int, lanes: int) -> int:
 
 def _emit_reduce(node: Node, context: LoweringContext, operator: str, axes: list[int]) -> None:
     x, y = node.inputs[0], node.outputs[0]
-    context.require_dtype(DType.FLOAT32, x)
+    kernel = context.kernels.only(f"{context.float_kernels(x)}_reduce")
     shape = context.shape(x)
     if 0 in shape:
         raise NotNative("an empty input")
@@ -34,9 +34,9 @@ def _emit_reduce(node: Node, context: LoweringContext, operator: str, axes: list
     outer, count, inner = _split(shape, axes)
     values: dict[str, int | float | str] = {
         "x": x, "y": y, "outer": outer, "count": count, "inner": inner, "operator": REDUCTION_CODES[operator],
-        "tiles": _tiles(outer, inner, context.kernels.lanes),
+        "tiles": _tiles(outer, inner, context.kernels.lanes_of(kernel)),
     }  # fmt: skip
-    context.step(context.kernels.only("f32_reduce"), node, values, (y,))
+    context.step(kernel, node, values, (y,))
 
 
 @lowering(*REDUCTION_CODES)

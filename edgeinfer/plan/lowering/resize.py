@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.graph import FUSED, Node
 from edgeinfer.ops.resize import axis_table, sampling_of
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.index import emit_index
@@ -24,8 +24,7 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
     if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise NotNative("sizes that keep the aspect ratio")
     whole = context.dtype(x).itemsize == 1 and attributes.get("mode", "nearest") == "nearest"
-    if not whole:
-        context.require_dtype(DType.FLOAT32, x)
+    numbers = "" if whole else context.float_kernels(x)
     batch, height, width, channels = context.shape(x)
     out_batch, out_height, out_width, out_channels = context.shape(y)
     if (batch, channels) != (out_batch, out_channels):
@@ -55,4 +54,4 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         "x": x, "y": y, **tensors, "height": height, "width": width, "channels": channels,
         "out_height": out_height, "out_width": out_width, "tiles": batch * out_height,
     }  # fmt: skip
-    context.step(context.kernels.only("f32_resize"), node, values, (y,))
+    context.step(context.kernels.only(f"{numbers}_resize"), node, values, (y,))

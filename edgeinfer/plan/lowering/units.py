@@ -1,4 +1,4 @@
-"""Units of four bytes: one float32, two bfloat16 or four 8-bit numbers of neighbouring channels.
+"""Units of channels: one float32 or float16; or in four bytes two bfloat16 or four 8-bit numbers of neighbours.
 
 How many channels a unit holds is the kernel's trait ``width``, 1 where it has none.
 """
@@ -29,11 +29,11 @@ def units_of(geometry: ConvGeometry, kernel: KernelRow) -> ConvGeometry:
 def as_units(weight: np.ndarray, kernel: KernelRow, axis: int = 1) -> np.ndarray:
     """Weights with the channels along ``axis`` gathered into units: float32 as they are or rounded to bfloat16, int8.
 
-    The result has the dtype float32 for a width of 1 and int32 otherwise.
+    The result has the dtype int32 for a width above 1, else that of the kernel's floats.
     """
     width = width_of(kernel)
     if width == 1:
-        return weight
+        return weight.astype(kernel.float_dtype, copy=False)
     last = np.moveaxis(weight, axis, -1)
     units = math.ceil(last.shape[-1] / width)
     padded = np.zeros((*last.shape[:-1], units * width), last.dtype)

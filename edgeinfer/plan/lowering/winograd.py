@@ -22,8 +22,8 @@ TASKS_PER_THREAD = 2
 TRANSFORM_CYCLES = {2: 70, 4: 180}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 6
-# Vector multiply-adds of a cycle, by lanes: costs are counted in the time of one.
-MULTIPLY_ADDS_PER_CYCLE = {16: 1, 8: 2, 4: 1}
+# Vector multiply-adds of a cycle, by bytes of a vector: costs are counted in the time of one.
+MULTIPLY_ADDS_PER_CYCLE = {64: 1, 32: 2, 16: 1}
 
 
 class TileTasks(NamedTuple):
@@ -61,7 +61,9 @@ def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile
     """
     output, tile_rows, block_columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
     high, wide = math.ceil(geometry.out_height / output), math.ceil(geometry.out_width / output)
-    limit = max(tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (frequencies_of(kernel) * tile_floats * 4)))
+    limit = max(
+        tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (frequencies_of(kernel) * tile_floats * kernel.element_bytes))
+    )
     columns = min(wide, limit)
     column_tasks = math.ceil(wide / columns)
     columns = math.ceil(wide / column_tasks)
@@ -90,13 +92,13 @@ def _whole_vectors(channels: int, lanes: int) -> int:
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
-    width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes]
+    width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes) // width)
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     out_columns = math.ceil(geometry.out_channels / columns) * columns
     block_floats = frequencies_of(kernel) * geometry.channels / width * out_columns
     products = task_tiles * block_floats / lanes
-    filters = threads * block_floats * 4 / FILTER_BYTES_PER_CYCLE * rate
+    filters = threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
     vectors = math.ceil(geometry.channels / lanes) * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
     transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[kernel.traits["output"]] * rate
     return geometry.batch * tasks.pixel_tasks * (max(products, filters) + transforms)
@@ -112,7 +114,7 @@ def emit_winograd(
 ) -> None:
     """Append a Winograd convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    lanes = context.kernels.lanes
+    lanes = context.kernels.lanes_of(kernel)
     output, tile_rows, columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
     frequencies = frequencies_of(kernel)
     units = _whole_vectors(geometry.channels, lanes) // width_of(kernel)
@@ -120,12 +122,12 @@ def emit_winograd(
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "w": packed_filters(context, weight, kernel),
-        "bias": pack_bias(node, context, bias, geometry, columns), "residual": residual, "y": y,
+        "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     patch = (tasks.rows * output + 2) * (tasks.columns * output + 2) * geometry.channels
     floats = frequencies * (3 * lanes + tiles * (columns + units)) + patch + lanes
     context.step(
-        kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
+        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
     )  # fmt: skip

@@ -43,7 +43,7 @@ def _part_count(geometry: ConvGeometry) -> int:
 def winograd_few_outputs_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> float:
     """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
     columns, outputs = kernel.traits["columns"], geometry.kernel[1] * geometry.out_channels
-    rate, parts = MULTIPLY_ADDS_PER_CYCLE[lanes], _part_count(geometry)
+    rate, parts = MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes], _part_count(geometry)
     groups = geometry.batch * math.ceil(geometry.out_height / OUTPUT)
     pixels = groups * (geometry.out_width + geometry.kernel[1] - 1)
     products = FREQUENCIES * parts * geometry.channels * math.ceil(outputs / columns) * columns / lanes
@@ -74,7 +74,7 @@ def emit_winograd_few_outputs(
 ) -> None:
     """Append the convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
+    lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
     parts, taps, channels = _part_count(geometry), geometry.kernel[1], geometry.channels
     blocks = math.ceil(taps * geometry.out_channels / columns)
 
@@ -103,7 +103,10 @@ def emit_winograd_few_outputs(
         "task_rows": task_groups, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
         "tiles": geometry.batch * row_tasks * column_tasks, "kernel_height": parts * PART,
         "x_channels": channels, "x": x, "residual": residual, "y": y,
-        "bias": pack_bias(node, context, bias, geometry, columns),
-        "w": context.packed(weight, f"foldedfilters{columns}", lambda a: pack_folded_filters(a, columns)),
+        "bias": pack_bias(node, context, bias, geometry, kernel),
+        "w": context.packed(
+            weight, f"foldedfilters{columns}.{kernel.float_dtype}",
+            lambda a: pack_folded_filters(a, columns).astype(kernel.float_dtype),
+        ),
     }  # fmt: skip
-    context.step(kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs)
+    context.step(kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs)

@@ -59,7 +59,7 @@ def _tile_floats(geometry: ConvGeometry) -> int:
 
 def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
-    rate = MULTIPLY_ADDS_PER_CYCLE[lanes]
+    rate = MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry))
@@ -81,7 +81,7 @@ def emit_winograd_parts(
 ) -> None:
     """Append the convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
-    lanes, tile_rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
+    lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
     frequencies = frequencies_of(kernel)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry))
@@ -89,7 +89,7 @@ def emit_winograd_parts(
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "residual": residual, "y": y,
         "w": packed_filters(context, context.packed(weight, "parts", part_weights), kernel),
-        "bias": pack_bias(node, context, bias, geometry, columns),
+        "bias": pack_bias(node, context, bias, geometry, kernel),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
@@ -101,6 +101,6 @@ def emit_winograd_parts(
     patch = (tasks.rows * OUTPUT + down * PART - 1) * row_floats + INPUT * geometry.channels + 3 * lanes
     floats = buffer + frequencies * (products + transformed) + patch
     context.step(
-        kernel, node, values, (y,), scratch_bytes=4 * floats, macs=geometry.macs,
+        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
     )  # fmt: skip
