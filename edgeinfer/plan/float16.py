@@ -110,10 +110,12 @@ class Float16Twins:
         return bool(name) and self._context.dtype(name) is DType.FLOAT32
 
     def _view(self, node: Node, source: str) -> bool:
+        """Make the twin of a view; it stands for the view where there is nothing else to look at."""
+        output = node.outputs[0]
+        if source in self._twins and self._context.constant(source) is None:
+            self._context.alias(self._declare(output), self._twins[source])
         if source not in self._lacking:
             return False
-        output = node.outputs[0]
-        self._context.alias(self._declare(output), self._twins[source])
         self._lacking.add(output)
         return True
 
