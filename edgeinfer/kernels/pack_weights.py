@@ -19,9 +19,9 @@ _STRIDES = "x_output x_channel x_row x_column"
 COLUMNS_PARAMS = struct(f"x y {_STRIDES} out_channels channels kernel_height kernel_width blocks columns tiles")
 FILTERS_PARAMS = struct(f"x y {_STRIDES} out_channels channels output columns tiles")
 
-# Channels that are read at a time: a line of the cache of each output channel.
-_CHANNELS = 16
-_FILTER_CHANNELS = 8
+# Channels that are read at a time: runs long enough to be fetched ahead, whose results fit the first-level cache.
+_CHANNELS = 64
+_FILTER_CHANNELS = 16
 _TAPS = 9
 _SIXTH = np.float32(1 / 6)
 
@@ -34,16 +34,19 @@ def x32_pack_columns(simd: Simd) -> Callable[..., None]:
     """
 
     @njit(error_model="numpy")
-    def pack_channels(y: Any, y_at: Any, x: Any, x_at: Any, p: Any, first: Any, last: Any) -> None:
-        """One output channel of some channels; zeros if ``x_at`` is negative."""
-        tap_pitch = p.channels * p.columns
-        for channel in range(first, last):
-            place = y_at + channel * p.columns
-            for row in range(p.kernel_height):
-                for column in range(p.kernel_width):
-                    at = x_at + channel * p.x_channel + row * p.x_row + column * p.x_column
-                    y[place] = x[at] if x_at >= 0 else 0
-                    place += tap_pitch
+    def pack_channels(y: Any, y_at: Any, x: Any, x_at: Any, p: Any, count: Any, inside: Any) -> None:
+        """Some channels of one output channel; zeros beyond the last."""
+        y_step, x_step = p.columns, p.x_channel
+        for row in range(p.kernel_height):
+            for column in range(p.kernel_width):
+                place = y_at + (row * p.kernel_width + column) * p.channels * p.columns
+                at = x_at + row * p.x_row + column * p.x_column
+                if inside:
+                    for channel in range(count):
+                        y[place + channel * y_step] = x[at + channel * x_step]
+                else:
+                    for channel in range(count):
+                        y[place + channel * y_step] = 0
 
     def body(p: Any, worker: Any) -> None:
         x, y = buffer_i32(worker, p.x), buffer_i32(worker, p.y)
@@ -55,15 +58,18 @@ def x32_pack_columns(simd: Simd) -> Callable[..., None]:
             first_output = task % p.blocks * p.columns
             source = (task // p.blocks * p.out_channels + first_output) * p.x_output
             for channel in range(0, p.channels, _CHANNELS):
-                last = min(p.channels, channel + _CHANNELS)
+                count = min(p.channels - channel, _CHANNELS)
                 for column in range(p.columns):
-                    x_at = source + column * p.x_output if first_output + column < p.out_channels else -1
-                    pack_channels(y, task * size + column, x, x_at, p, channel, last)
+                    pack_channels(
+                        y, task * size + channel * p.columns + column, x,
+                        source + column * p.x_output + channel * p.x_channel, p, count,
+                        first_output + column < p.out_channels,
+                    )  # fmt: skip
 
     return body
 
 
-@kernel_family("f32_pack_filters", FILTERS_PARAMS)
+@kernel_family("f32_pack_filters", FILTERS_PARAMS, channels=_FILTER_CHANNELS)
 def f32_pack_filters(simd: Simd) -> Callable[..., None]:
     """``y[block, frequency, channel, c]``: the transform ``G g G^T`` of each 3x3 filter, for Winograd convolutions.
 
@@ -117,22 +123,33 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
             store(y, y_at + 5 * y_stride, g2)
 
     @njit(error_model="numpy")
-    def gather(taps: Any, x: Any, source: Any, p: Any, outputs: Any, first: Any, last: Any) -> None:
+    def gather(taps: Any, x: Any, source: Any, p: Any, outputs: Any, count: Any) -> None:
         """Filters of some channels as [channel][tap][c], zeros beyond the last output channel."""
+        step = _TAPS * p.columns
         for column in range(p.columns):
-            for channel in range(first, last):
-                place = (channel - first) * _TAPS * p.columns + column
-                at = source + column * p.x_output + channel * p.x_channel
-                for row in range(3):
-                    for across in range(3):
-                        inside = column < outputs
-                        taps[place] = x[at + row * p.x_row + across * p.x_column] if inside else np.float32(0)
-                        place += p.columns
+            for row in range(3):
+                for across in range(3):
+                    place = (3 * row + across) * p.columns + column
+                    at = source + column * p.x_output + row * p.x_row + across * p.x_column
+                    if column < outputs:
+                        for channel in range(count):
+                            taps[place + channel * step] = x[at + channel * p.x_channel]
+                    else:
+                        for channel in range(count):
+                            taps[place + channel * step] = np.float32(0)
+
+    @njit(error_model="numpy")
+    def write(y: Any, y_at: Any, y_pitch: Any, x: Any, x_at: Any, x_pitch: Any, rows: Any, count: Any) -> None:
+        """Copy rows of whole vectors; each is a run of neighbours, and nothing lies between it and the next run."""
+        for row in range(rows):
+            for i in range(0, count, lanes):
+                store(y, y_at + row * y_pitch + i, load(x, x_at + row * x_pitch + i))
 
     def body(p: Any, worker: Any) -> None:
-        x, y, taps = buffer_f32(worker, p.x), buffer_f32(worker, p.y), scratch_f32(worker)
+        x, y, scratch = buffer_f32(worker, p.x), buffer_f32(worker, p.y), scratch_f32(worker)
         columns, size = p.columns, p.output + 2
         between = _FILTER_CHANNELS * _TAPS * columns
+        result, result_pitch = between + 3 * size * columns, _FILTER_CHANNELS * columns
         pitch = p.channels * columns
         while True:
             block = claim(worker)
@@ -140,23 +157,24 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
                 break
             outputs = min(columns, p.out_channels - block * columns)
             for first in range(0, p.channels, _FILTER_CHANNELS):
-                last = min(p.channels, first + _FILTER_CHANNELS)
-                gather(taps, x, block * columns * p.x_output, p, outputs, first, last)
-                for channel in range(first, last):
-                    at = (channel - first) * _TAPS * columns
+                count = min(p.channels - first, _FILTER_CHANNELS)
+                gather(scratch, x, block * columns * p.x_output + first * p.x_channel, p, outputs, count)
+                for channel in range(count):
+                    taps, place = channel * _TAPS * columns, result + channel * columns
                     for part in range(0, columns, lanes):
                         for across in range(3):
                             transform(
-                                taps, between + across * columns + part, 3 * columns,
-                                taps, at + across * columns + part, 3 * columns, p.output, np.float32(1), False,
+                                scratch, between + across * columns + part, 3 * columns,
+                                scratch, taps + across * columns + part, 3 * columns, p.output, np.float32(1), False,
                             )  # fmt: skip
                     for i in range(size):
                         factor = factor_2(i) if p.output == 2 else factor_4(i)
-                        place = ((block * size + i) * size * p.channels + channel) * columns
                         for part in range(0, columns, lanes):
                             transform(
-                                y, place + part, pitch, taps, between + 3 * i * columns + part, columns,
-                                p.output, factor, True,
+                                scratch, place + i * size * result_pitch + part, result_pitch,
+                                scratch, between + 3 * i * columns + part, columns, p.output, factor, True,
                             )  # fmt: skip
+                start = block * size * size * pitch + first * columns
+                write(y, start, pitch, scratch, result, result_pitch, size * size, count * columns)
 
     return body

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from edgeinfer.cli import main
-from edgeinfer.codegen.linker import find_linker
-from edgeinfer.codegen.targets import TARGETS, find_target, target_of_level
+from edgeinfer.codegen.linker import find_linker, link_shared
+from edgeinfer.codegen.targets import TARGETS, find_target, systems_of, target_of_level
 from edgeinfer.errors import KernelError
 from edgeinfer.runtime import kernel_loader
 from edgeinfer.runtime.cpu import cpu_level
@@ -163,20 +163,67 @@ def test_targets_are_listed(capsys, copy):
     assert not any(
         row["runs_here"] for row in rows.values() if find_target(row["target"]).level.architecture != platform.machine()
     )
+    linux = ["linux-gnu", "linux-musl"]
+    assert rows["x86-64-v3"]["systems"] == [*linux, "android", "macos"]
+    assert rows["aarch64+dotprod"]["systems"] == [*linux, "android", "macos"]
+    assert rows["armv7+neon"]["systems"] == [*linux, "android"]
+    assert rows["riscv64+v"]["systems"] == linux
+    assert rows["wasm32+simd128"]["systems"] == ["wasm"]
     assert main(["targets"]) == 0
-    assert "AVX2" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "AVX2" in shown
+    assert "in use" in shown
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_every_target_compiles_a_kernel(name):
+def compiled(target: str, kernel: str) -> bytes:
+    """The object file of a kernel, compiled by a process of its own."""
     environment = {**os.environ, "NUMBA_OPT": "0", "PYTHONPATH": str(ROOT)}
-    target = find_target(name)
-    kernel = f"f32_unary__{target.level.name}"
-    command = [sys.executable, "-m", "edgeinfer.codegen.pack_worker", "compile", name, kernel]
+    command = [sys.executable, "-m", "edgeinfer.codegen.pack_worker", "compile", target, kernel]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     printed, code = done.stdout.split()
     assert printed == kernel
-    content = bytes.fromhex(code)
+    return bytes.fromhex(code)
+
+
+# Each has instructions that the machine which compiles may lack.
+FOREIGN = [
+    ("x86-64-v4+bf16", "bf16_conv__8x32_bf16"),
+    ("x86-64-v4+vnni", "qu8_dwconv__8x16_vnni"),
+    ("x86-64-v3+vnni", "qu8_conv__6x16_avxvnni"),
+    ("aarch64+i8mm", "qu8_conv__8x8_i8mm"),
+]
+
+
+@pytest.mark.parametrize(("target", "kernel"), FOREIGN)
+def test_kernels_with_foreign_instructions_compile(target, kernel):
+    assert compiled(target, kernel)[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("name", ["armv7+neon", "armv7+neon-android"])
+def test_armv7_kernels_need_no_library_of_a_compiler(name):
+    library = link_shared([compiled(name, "x32_copy__neon32")], find_target(name))
+    assert b"__aeabi_" not in library
+
+
+SYSTEMS = [f"{name}-{system}" for name in TARGETS for system in systems_of(TARGETS[name].level.architecture)]
+
+
+def test_every_target_has_each_of_its_systems():
+    for name in SYSTEMS:
+        target = find_target(name)
+        assert target.system in name
+        assert target.triple
+
+
+@pytest.mark.parametrize(
+    "name", [*TARGETS, "aarch64-macos", "x86-64-v3-macos", "aarch64-android", "armv7+neon-android"]
+)
+def test_every_target_compiles_a_kernel(name):
+    target = find_target(name)
+    content = compiled(name, f"f32_unary__{target.level.name}")
+    if target.system == "macos":
+        assert content[:4] == b"\xcf\xfa\xed\xfe"
+        return
     if target.system == "wasm":
         assert content[:4] == b"\0asm"
         return

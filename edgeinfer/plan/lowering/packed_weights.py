@@ -16,8 +16,6 @@ from edgeinfer.plan.packing import Packing
 FILTER_FACTORS = {2: (1, 1 / 2, 1 / 2, 1), 4: (1 / 4, -1 / 6, -1 / 6, 1 / 6, 1 / 6, 1)}
 
 TAPS = 9
-# Filters of these many channels lie in scratch memory while the kernel transforms them.
-FILTER_CHANNELS = 8
 
 
 def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
@@ -101,8 +99,9 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
             "out_channels": out_channels, "channels": channels, "output": output, "columns": columns, "tiles": blocks,
         }  # fmt: skip
         shape = (blocks, frequencies_of(kernel), channels, columns)
-        # Taps of some channels, then one channel between the two passes.
-        scratch_bytes = 4 * columns * (FILTER_CHANNELS * TAPS + 3 * (output + 2))
+        # Taps of some channels, one channel between the two passes, results of some channels.
+        frequencies, held = frequencies_of(kernel), rows[0].traits["channels"]
+        scratch_bytes = 4 * columns * (held * (TAPS + frequencies) + 3 * (output + 2))
         return Packing(source, shape, lambda a: pack_filters(a, output, columns), rows[0], values, scratch_bytes)
 
     return context.packed_later(weight, packing, describe)
