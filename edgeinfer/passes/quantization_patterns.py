@@ -47,6 +47,8 @@ def dequantized(view: GraphView, name: str) -> Integers | str | None:
         return "scale or zero point are computed at run time"
     if view.graph.types[node.inputs[1]].dtype is not DType.FLOAT32:
         return "the scale is no float32"
+    if not np.isfinite(view.graph.constants[node.inputs[1]]).all():
+        return "a scale is infinite or no number"
     return Integers(node.inputs[0], node.inputs[1], node.inputs[2], int(node.attributes.get("axis", 1)))
 
 
@@ -71,7 +73,9 @@ def quantizer(view: GraphView, name: str) -> Node | None:
     scale, zero_point = view.graph.constants.get(node.inputs[1]), view.graph.constants.get(node.input(2))
     if scale is None or zero_point is None or scale.size != 1 or zero_point.size != 1:
         return None
-    return node if scale.dtype == np.float32 and DType.of(zero_point) in BYTES else None
+    if scale.dtype != np.float32 or not np.isfinite(scale).all() or not scale.all():
+        return None
+    return node if DType.of(zero_point) in BYTES else None
 
 
 def fused_activation(view: GraphView, name: str) -> tuple[str, str, list[float], list[Node]]:

@@ -163,3 +163,32 @@ def test_dynamic_quantization(model_file, tmp_path, weight, per_channel):
     expected, found, session = run_both(path)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.ptp(expected))
     assert session.plan({"x": (1, 3, 20, 20)}).host_steps() == []
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [(0, 0.01, 0.01), (0.01, 0, 0.01), (0.01, 0.01, 0), (1e30, 1e30, 1e30), (1e-30, 1e-30, 1e30), (np.inf, 0.01, 0.01),
+     (0.01, np.nan, 0.01), (0.01, 0.01, np.inf), (-0.01, 0.01, 0.01), (0.01, 0.01, 1e-38)],
+)  # fmt: skip
+def test_scales_that_make_no_sense_give_what_the_operators_say(scales):
+    constants = [("sx", scales[0], np.float32), ("sw", scales[1], np.float32), ("sy", scales[2], np.float32),
+                 ("zero", 0, np.int8), ("middle", 128, np.uint8), ("w", np.ones((2, 3, 1, 1)), np.int8)]  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx", "middle"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "sx", "middle"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zero"], ["wd"]),
+        helper.make_node("Conv", ["xd", "wd"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "sy", "middle"], ["cq"]),
+        helper.make_node("DequantizeLinear", ["cq", "sy", "middle"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 3, 4, 4]), ("y", None))]
+    initializers = [numpy_helper.from_array(np.array(value, dtype), name) for name, value, dtype in constants]
+    graph = helper.make_graph(nodes, "net", ports[:1], ports[1:], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    x = np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 3, 4, 4)
+    oracle = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (expected,) = oracle.run(None, {"x": x})
+    with Session(edgeinfer.convert(model), threads=1) as session:
+        np.testing.assert_allclose(session.run({"x": x})["y"], expected, rtol=1e-5)
