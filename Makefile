@@ -83,7 +83,7 @@ clean:
 
 $(VENV)/.stamp-demo: EXTRAS := jit,video
 $(VENV)/.stamp-test: EXTRAS := test
-$(VENV)/.stamp-wheels: EXTRAS := jit
+$(VENV)/.stamp-wheels: EXTRAS := wheels
 $(VENV)/.stamp-bench: EXTRAS := jit,convert,bench
 
 $(VENV)/.stamp-%: pyproject.toml | $(BIN)/python
