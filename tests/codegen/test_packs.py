@@ -17,6 +17,7 @@ import pytest
 from edgeinfer.cli import main
 from edgeinfer.codegen.linker import find_linker, link_shared
 from edgeinfer.codegen.targets import TARGETS, find_target, systems_of, target_of_level
+from edgeinfer.codegen.wheels import PLATFORMS
 from edgeinfer.errors import KernelError
 from edgeinfer.runtime import kernel_loader
 from edgeinfer.runtime.cpu import cpu_level
@@ -51,6 +52,12 @@ def test_pack_is_small_and_holds_every_kernel(pack):
     names = [row["name"] for row in manifest["kernels"]]
     assert len(names) > 20
     assert all(address > 0 for address in library.load(names).values())
+
+
+def test_pack_names_no_library_and_no_version_of_a_symbol(pack):
+    content = (pack / f"edgeinfer-{HOST}.so").read_bytes()
+    assert b"GLIBC" not in content
+    assert b"libc.so" not in content
 
 
 def test_same_inputs_give_the_same_bytes(pack, tmp_path):
@@ -203,6 +210,14 @@ def test_kernels_with_foreign_instructions_compile(target, kernel):
 def test_armv7_kernels_need_no_library_of_a_compiler(name):
     library = link_shared([compiled(name, "x32_copy__neon32")], find_target(name))
     assert b"__aeabi_" not in library
+
+
+def test_wheels_are_for_both_c_libraries():
+    assert PLATFORMS.keys() == {"x86_64", "aarch64", "armv7l"}
+    for architecture, tags in PLATFORMS.items():
+        assert any(target.level.architecture == architecture for target in TARGETS.values())
+        systems = {tag.removesuffix(f"_{architecture}").split("_")[0] for tag in tags.split(".")}
+        assert systems == {"manylinux", "manylinux2014", "musllinux"}
 
 
 SYSTEMS = [f"{name}-{system}" for name in TARGETS for system in systems_of(TARGETS[name].level.architecture)]
