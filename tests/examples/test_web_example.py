@@ -100,7 +100,7 @@ async def watch(port: str) -> tuple[float, list[int], list[int]]:
     rate = 0.0
     for _ in range(60):
         await asyncio.sleep(0.5)
-        status = await evaluate(address, "document.getElementById('status').textContent")
+        status = await evaluate(address, "document.getElementById('status')?.textContent ?? ''")
         found = re.match(r"([\d.]+) frames/s", status)
         rate = float(found[1]) if found else 0.0
         if rate >= 10:
