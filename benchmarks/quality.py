@@ -35,11 +35,13 @@ AGREEMENT, PSNR, STYLE_BYTES = 0.98, 32.0, 230_000
 MODES: dict[str, dict[str, list[str]]] = {
     "efficientnet_lite0": {
         "all integers": ["--keep-slow"],
-        "mixed": ["--keep-slow", "--agreement", "0.985"],
+        # With 99 % to be expected, 200 crops show 98 % in 19 of 20 draws.
+        "mixed": ["--keep-slow", "--agreement", "0.99"],
     },
     "multistyle26": {
         "all integers": ["--keep-slow"],
-        "mixed": ["--keep-slow", "--psnr", "32"],
+        # 17.8 % of the multiply-adds.
+        "mixed": ["--keep-slow", "--keep-float", "/contract.1/Conv", "/contract.2/Conv", "/res.0.0/Conv"],
     },
 }
 
