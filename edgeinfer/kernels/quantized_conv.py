@@ -60,9 +60,11 @@ def zero_point_border(simd: Simd) -> Callable[[Any], Any]:
     return border
 
 
-@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
-def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
+def quantized_arithmetic(
+    simd: Simd, tile_rows: int, vectors: int, read_patch: Callable[..., None], inner: Callable[..., Any] | None = None,
+    in_place: bool = True,
+) -> ConvArithmetic:  # fmt: skip
+    """Exact sums of products and what makes bytes or float32 of them; ``inner`` is that of quads by default."""
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
     splat_row, scaled, output = sums.splat_row, sums.scaled, quantized_output(simd, floats)
     output_buffers, write = output.buffers, output.write
@@ -79,12 +81,16 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     def finish(tile: Any, buffers: Any, p: Any, index: Any, place: Any, rows: Any, columns: Any) -> None:
         write(scaled(tile, buffers[1], index), buffers[2], p, place, rows, columns)
 
-    return direct_conv(
-        ConvArithmetic(
-            simd, tile_rows, sums.columns, patch_reader(simd, zero_point_border), inner_products(sums), buffers, begin,
-            finish, output.finish_task,
-        )
+    return ConvArithmetic(
+        simd, tile_rows, sums.columns, read_patch, inner or inner_products(sums), buffers, begin, finish,
+        output.finish_task, in_place,
     )  # fmt: skip
+
+
+@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
+def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
+    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, patch_reader(simd, zero_point_border)))
 
 
 def pointwise_products(ops: ByteTileOps) -> Callable[..., Any]:

@@ -42,10 +42,9 @@ from edgeinfer.simd.tile import (
     zeros_of,
 )
 from edgeinfer.simd.vectors import Vector, splat_value
+from edgeinfer.simd.word_tile import MULTIPLY_PAIRS
 
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-
-_MULTIPLY_PAIRS = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
 
 
 class ByteTileOps:
@@ -204,7 +203,7 @@ def _pairs(lanes: int, architecture: str) -> Dot:
     def multiply(builder: Any, a: Any, b: Any) -> Any:
         if architecture == "x86_64":
             function_type = ir.FunctionType(quads, [words, words])
-            function = cgutils.get_or_insert_function(builder.module, function_type, _MULTIPLY_PAIRS[lanes])
+            function = cgutils.get_or_insert_function(builder.module, function_type, MULTIPLY_PAIRS[lanes])
             return builder.call(function, [a, b])
         wide = ir.VectorType(_I32, 2 * lanes)
         products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))

@@ -59,6 +59,16 @@ def bytes_as_f32(typing_context: Any, pointer: Any) -> Any:
 
 
 @intrinsic
+def as_bytes(typing_context: Any, pointer: Any) -> Any:
+    """A pointer to float32 as one to bytes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(UINT8_POINTER))
+
+    return UINT8_POINTER(FLOAT32_POINTER), codegen
+
+
+@intrinsic
 def advance(typing_context: Any, pointer: Any, elements: Any) -> Any:
     """The pointer moved by a number of elements."""
 

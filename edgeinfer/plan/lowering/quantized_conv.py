@@ -37,6 +37,8 @@ LARGE_BIAS_UNIT = 1 << 16
 QUAD = 4
 LARGEST_WEIGHT = 127
 TASK_PIXELS = 4096
+# Cycles of a product of words instead of one of bytes on a processor without dot products.
+WIDE_COST = 0.7
 # What a vector of sums takes to become bytes, and a tile beside all that.
 ROUNDING_INSTRUCTIONS, TILE_INSTRUCTIONS = 7, 25
 
@@ -223,6 +225,7 @@ def emit_quantized_conv(
     if groups > 1 and (channels % QUAD or times > 1):
         geometry, numbers = without_groups(geometry, numbers)
         groups, channels = 1, geometry.channels
+    wide = _wide_kernel(context, geometry)
     if times > 1:
         x = _repeated(node, context, x, channels, times)
         # The sum over i of floor((w + i) / n) is w.
@@ -247,18 +250,19 @@ def emit_quantized_conv(
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
     few = context.kernels.only("qu8_conv_few_outputs")
     quads = units_of(geometry, kernel)
-    use_few = few_outputs_applies(quads, lanes) and (
-        few_outputs_cycles(quads, few, lanes) < direct_cycles(quads, kernel, lanes)
-    )
+    cycles = direct_cycles(quads, kernel, lanes) * (WIDE_COST if wide is not None else 1)
+    use_few = few_outputs_applies(quads, lanes) and few_outputs_cycles(quads, few, lanes) < cycles
     kernel = few if use_few else kernel
-    if not use_few and _is_plain_product(node, geometry, numbers):
+    if not use_few and wide is not None:
+        kernel, quads = wide, units_of(dataclasses.replace(geometry, channels=_whole_quads(geometry)), wide)
+    elif not use_few and _is_plain_product(node, geometry, numbers):
         kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
     values: dict[str, int | float | str] = {
         **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
         **quantized_bias(node, context, numbers, groups, kernel),
         "x": x, "residual": "", "y": node.outputs[0], "tile_scratch": 0,
-        "fill": fill_quad(numbers),
+        "fill": fill_unit(numbers, kernel),
     }  # fmt: skip
     if use_few:
         cut = cut_few_outputs(quads, kernel, context.threads, lanes)
@@ -272,13 +276,36 @@ def emit_quantized_conv(
     else:
         tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
         values |= tasks.fields(geometry.batch * groups)
+        if kernel is wide:
+            values["x_channels"] = _whole_quads(geometry)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         values["w"] = context.packed(
-            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}x{kernel.traits.get('grouped', 0)}",
-            lambda _: in_halves(pack_columns(as_units(numbers.weight, kernel), groups, columns), kernel),
+            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}.{kernel.family}",
+            lambda _: in_halves(pack_columns(_units_of_weight(numbers.weight, kernel), groups, columns), kernel),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=macs)
+
+
+def _whole_quads(geometry: ConvGeometry) -> int:
+    """Bytes of a pixel of x as kernels read it."""
+    return math.ceil(geometry.channels / QUAD) * QUAD
+
+
+def _units_of_weight(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
+    """int8 weights as units of the kernel: quads, or pairs with zeros behind the last channel up to a whole quad."""
+    if kernel.family != "qu8_wide_conv":
+        return as_units(weight, kernel)
+    padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % QUAD), (0, 0), (0, 0)))
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(padded, 1, -1)).view(np.int16), -1, 1)
+
+
+def _wide_kernel(context: LoweringContext, geometry: ConvGeometry) -> KernelRow | None:
+    """The best kernel that multiplies words, None where the level has none or none fits."""
+    rows = context.kernels.family("qu8_wide_conv")
+    if not rows or geometry.groups > 1 or geometry.upsample != (1, 1) or geometry.out_width == 1:
+        return None
+    return choose_tile(rows, geometry.out_width, geometry.out_channels, context.kernels.lanes)
 
 
 def _is_plain_product(node: Node, geometry: ConvGeometry, numbers: Quantization) -> bool:
@@ -360,7 +387,7 @@ def _emit_quantized_depthwise(
         raise NotNative(f"{channels} channels of signed bytes; there are only kernels for multiples of {QUAD}")
     values: dict[str, int | float | str] = {
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers), **tasks.fields,
-        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_quad(numbers),
+        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
         "tile_scratch": tasks.scratch_bytes // 4,
         "w": context.packed(node.inputs[3], f"{numbers.part}{packing}", lambda _: pack(numbers.weight)),
         "bias": context.new_constant(f"{node.name}.bias", bias),
@@ -387,9 +414,10 @@ def _integer_depthwise_applies(kernel: KernelRow, geometry: ConvGeometry, weight
     return fits and weight.dtype == np.int8 and int(weight.min(initial=0)) >= -LARGEST_WEIGHT
 
 
-def fill_quad(numbers: Quantization) -> int:
-    """Four bytes of x's zero point as an int32."""
-    return int(np.full(QUAD, numbers.x_zero_point, np.uint8).view(np.int32)[0])
+def fill_unit(numbers: Quantization, kernel: KernelRow) -> int:
+    """x's zero point in all bytes, or words, of an int32."""
+    element = np.uint16 if kernel.family == "qu8_wide_conv" else np.uint8
+    return int(np.full(4 // np.dtype(element).itemsize, numbers.x_zero_point, element).view(np.int32)[0])
 
 
 def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
