@@ -1,9 +1,9 @@
 """Inner loops of the Arm kernels against what each core can issue: ``python -m benchmarks.arm``.
 
 The loop of a kernel that holds the most multiply-adds is cut out of its assembly and given to ``llvm-mca`` with the
-model of each core. Two bounds stand beside it, what the same model says of its multiply-adds alone, as if nothing had to
-be loaded, and of multiply-adds and loads spread among them, where nothing waits for anything. No board is
-needed, and nothing is said of caches.
+model of each core. Two bounds stand beside it: what the same model says of its multiply-adds alone, as if nothing had
+to be loaded, and of multiply-adds and loads spread among them, where nothing waits for anything. No board is needed,
+and nothing is said of caches.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ LARGE_BIAS_UNIT = 1 << 16
 QUAD = 4
 LARGEST_WEIGHT = 127
 TASK_PIXELS = 4096
+# Kernels copy pixels by vectors of so many bytes.
+VECTOR_BYTES = 16
 # Cycles of a product of words instead of one of bytes on a processor without dot products.
 WIDE_COST = 0.7
 # What a vector of sums takes to become bytes, and a tile beside all that.
@@ -410,7 +412,8 @@ def _float_bias(numbers: Quantization, channels: int) -> np.ndarray:
 
 def _integer_depthwise_applies(kernel: KernelRow, geometry: ConvGeometry, weight: np.ndarray) -> bool:
     """Whether a kernel that multiplies bytes takes these weights, and its tile fits."""
-    fits = geometry.out_width >= kernel.traits["rows"] and geometry.out_channels >= kernel.traits["columns"]
+    least = max(VECTOR_BYTES, kernel.traits["columns"])
+    fits = geometry.out_width >= kernel.traits["rows"] and geometry.out_channels >= least
     return fits and weight.dtype == np.int8 and int(weight.min(initial=0)) >= -LARGEST_WEIGHT
 
 
