@@ -69,7 +69,7 @@ def depthwise_conv(
 
     def row_of_tiles(image_rows: int, stride: int) -> Callable[..., None]:
         """``run(pixels, first, columns, w, bias, buffers, p, place, column)``: all channels of some tiles."""
-        window = FilterWindow(ops.type, image_rows, kernel_size or 1, stride, octets)
+        window = FilterWindow(ops.type, image_rows, kernel_size or 1, stride, octets, by_offset=simd.level.by_lane)
         addresses_of, apply = window.addresses, window.filter
         taps = kernel_size * kernel_size
 
@@ -188,20 +188,24 @@ def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
 
 def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:
-    ops, activate_pixels, buffer = TileOps(simd, tile_rows, 1), pixel_activation(simd), simd.buffer
+    ops, activate_pixels, lanes = TileOps(simd, tile_rows, 1), pixel_activation(simd), simd.lanes
+    buffer = simd.buffer
     load_tile, add, clamp, store_tile = ops.load, ops.add, ops.clamp, ops.store
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
         y = buffer(worker, p.y)
-        return y, buffer(worker, p.residual) if p.residual >= 0 else y
+        return y, buffer(worker, p.residual) if p.residual >= 0 else y, np.float32(p.low), np.float32(p.high)
 
     @njit(forceinline=True, error_model="numpy")
     def finish(tile: Any, buffers: Any, p: Any, channel: Any, place: Any, rows: Any, columns: Any) -> None:
-        y, residual = buffers
-        if p.residual >= 0:
-            tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
-        store_tile(clamp(tile, np.float32(p.low), np.float32(p.high)), y, place, p.y_pixel, rows, columns)
+        y, residual, low, high = buffers
+        if (p.residual < 0) & (rows >= tile_rows):
+            store_tile(clamp(tile, low, high), y, place, p.y_pixel, tile_rows, lanes)
+        else:
+            if p.residual >= 0:
+                tile = add(tile, load_tile(residual, place, p.y_pixel, rows, columns))
+            store_tile(clamp(tile, low, high), y, place, p.y_pixel, rows, columns)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:

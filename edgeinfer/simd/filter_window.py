@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgeinfer.simd.foreign_intrinsics import ordered_value
 from edgeinfer.simd.pointers import INT64_POINTER
 from edgeinfer.simd.simd import element_pointer
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, tile_vectors
@@ -26,6 +27,8 @@ _I64 = ir.IntType(64)
 class FilterWindow:
     """Operations on windows of one size.
 
+    With ``by_offset`` pixels are read at the sum of two registers; LLVM might move every address on instead.
+
     Attributes:
         rows: rows of input pixels.
         columns: columns of input pixels.
@@ -36,11 +39,13 @@ class FilterWindow:
             ``start[start_index]``, and the taps' vectors of weights lie one after the other from ``w[w_index]`` on.
     """
 
-    def __init__(self, tile: Tile, image_rows: int, kernel: int, stride: int, octets: bool) -> None:
+    def __init__(
+        self, tile: Tile, image_rows: int, kernel: int, stride: int, octets: bool, by_offset: bool = False
+    ) -> None:
         self.rows = (image_rows - 1) * stride + kernel
         self.columns = (tile.rows - 1) * stride + kernel
         self.addresses = _addresses(self.rows, self.columns)
-        self.filter = _filter(tile, image_rows, kernel, stride, octets, self.rows, self.columns)
+        self.filter = _filter(tile, image_rows, kernel, stride, octets, by_offset, self.rows, self.columns)
 
 
 def _addresses(rows: int, columns: int) -> Any:
@@ -70,7 +75,14 @@ def load_floats(builder: Any, address: Any, at: Any, vector: Vector, octets: boo
 
 
 def _filter(
-    tile: Tile, image_rows: int, kernel: int, stride: int, octets: bool, window_rows: int, window_columns: int
+    tile: Tile,
+    image_rows: int,
+    kernel: int,
+    stride: int,
+    octets: bool,
+    by_offset: bool,
+    window_rows: int,
+    window_columns: int,
 ) -> Any:
     vector, lanes = tile.vector, tile.vector.lanes
 
@@ -80,6 +92,7 @@ def _filter(
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             addresses, at, start, start_index, w, w_index = args
+            at = ordered_value(builder, at) if by_offset else at
             multiply_add = llvm_function(builder, "fmuladd", vector, 3)
             first = builder.load(element_pointer(builder, start, start_index, vector), align=vector.element_bytes)
             sums = [[first] * tile.rows for _ in range(image_rows)]

@@ -28,13 +28,14 @@ def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -
     return _call(builder, f"{_PREFIX}{name}", result, arguments)
 
 
-def ordered_pointer(builder: Any, pointer: Any, vectors: Sequence[Any] = ()) -> Any:
-    """LLVM value: the pointer, of which LLVM knows nothing but that it depends on the vectors; for AArch64.
+def ordered_value(builder: Any, value: Any, vectors: Sequence[Any] = ()) -> Any:
+    """LLVM value: a pointer or int64 of which LLVM knows nothing but that it depends on the vectors; for AArch64.
 
-    What is loaded from it cannot be scheduled before the vectors are computed, and no other induction variable can
+    What is loaded from there cannot be scheduled before the vectors are computed, and no other induction variable can
     stand for it. It costs no instruction: an empty piece of assembly.
     """
-    return _call(builder, f"{_ORDER}{len(vectors)}", pointer.type, [pointer, *vectors])
+    kind = "i64" if isinstance(value.type, ir.IntType) else "ptr"
+    return _call(builder, f"{_ORDER}{kind}.{len(vectors)}", value.type, [value, *vectors])
 
 
 def _call(builder: Any, placeholder: str, result: Any, arguments: list[Any]) -> Any:
@@ -54,7 +55,7 @@ def with_intrinsics(text: str) -> str:
 
     Before: ``define linkonce_odr i32 @edgeinfer.intrinsic.X(i32 %0) { … }  … call i32 @edgeinfer.intrinsic.X(…)``
     After:  ``declare i32 @llvm.X(i32)  … call i32 @llvm.X(…)``
-    Before: ``define linkonce_odr ptr @edgeinfer.order.1(…) { … }  … call ptr @edgeinfer.order.1(…)``
+    Before: ``define linkonce_odr ptr @edgeinfer.order.ptr.1(…) { … }  … call ptr @edgeinfer.order.ptr.1(…)``
     After:  ``call ptr asm "", "=r,0,w"(…) nounwind willreturn memory(none)``
     """
 
@@ -67,7 +68,7 @@ def with_intrinsics(text: str) -> str:
         count, arguments = match.groups()
         return f'asm "", "=r,0{",w" * int(count)}"({arguments}) nounwind willreturn memory(none)'
 
-    text = re.sub(rf'@"?{re.escape(_ORDER)}(\d+)"?\(([^)]*)\)', assembly, _definition(_ORDER).sub("", text))
+    text = re.sub(rf'@"?{re.escape(_ORDER)}\w+\.(\d+)"?\(([^)]*)\)', assembly, _definition(_ORDER).sub("", text))
     return re.sub(rf'@"?{re.escape(_PREFIX)}([\w.]+)"?', r"@llvm.\1", _definition(_PREFIX).sub(declaration, text))
 
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from edgeinfer.simd.foreign_intrinsics import call_intrinsic, ordered_pointer
+from edgeinfer.simd.foreign_intrinsics import call_intrinsic, ordered_value
 from edgeinfer.simd.simd import element_pointer, load_element
 from edgeinfer.simd.tile import Tile, pack_tile, tile_vectors
 from edgeinfer.simd.vectors import llvm_function
@@ -93,7 +93,7 @@ class _State:
         self._split(values)
         self._turn(part)
         step = ir.Constant(_I64, part)
-        self.rows = [ordered_pointer(builder, builder.gep(row, [step])) for row in self.rows]
+        self.rows = [ordered_value(builder, builder.gep(row, [step])) for row in self.rows]
         leaving = [*self.sums, *self.rows, self.weights]
         fewer = builder.sub(left, ir.Constant(_I64, 1))
         builder.cbranch(builder.icmp_signed("!=", fewer, zero), body, after)
@@ -126,7 +126,7 @@ class _State:
             following: list[Any] = []
             self._multiply(places[:before], factors, first, weights)
             if first + step < turn:
-                self.weights = ordered_pointer(self.builder, self.weights, self.sums)
+                self.weights = ordered_value(self.builder, self.weights, self.sums)
                 following = self._load_weights(step * tile.vectors)
             self._multiply(places[before:], factors, first, weights)
             weights = following

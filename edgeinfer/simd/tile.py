@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from edgeinfer.simd.foreign_intrinsics import ordered_pointer
+from edgeinfer.simd.foreign_intrinsics import ordered_value
 from edgeinfer.simd.simd import (
     Simd,
     as_element,
@@ -152,7 +152,7 @@ def splat_row_of(tile: Tile, reload: bool = False) -> Any:
             pointer, vectors = builder.gep(args[0], [args[1]]), []
             for row in range(tile.rows):
                 if row == 0 or reload:
-                    pointer = ordered_pointer(builder, pointer) if reload else pointer
+                    pointer = ordered_value(builder, pointer) if reload else pointer
                     loaded = row_vectors(builder, tile, pointer, ir.Constant(_I64, 0))
                 vectors += loaded
             return pack_tile(builder, tile, vectors)
@@ -257,7 +257,7 @@ def store_of(tile: Tile, bump: bool = False) -> Any:
             value, y, index, row_stride, rows, columns = args
             vectors = tile_vectors(builder, tile, value)
             start = builder.gep(y, [index])
-            start = ordered_pointer(builder, start) if bump else start
+            start = ordered_value(builder, start) if bump else start
 
             def place(row: int, j: int) -> Any:
                 at = builder.mul(row_stride, ir.Constant(_I64, row))

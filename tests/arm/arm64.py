@@ -28,6 +28,8 @@ MODEL_WHEELS = ["onnx", "onnxruntime", "pillow", "safetensors", "scikit-image"]
 _NEW = "fphp asimdhp asimdrdm atomics dcpop asimddp"
 # What /proc/cpuinfo says on such processors, beyond Armv8.0.
 FEATURES = {"cortex-a53": "", "cortex-a72": "", "cortex-a76": _NEW, "neoverse-n1": _NEW, "max": f"{_NEW} sve i8mm bf16"}
+# Their numbers there; ONNX Runtime dies without.
+PARTS = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b", "neoverse-n1": "0xd0c", "max": "0x051"}
 TARGETS = ("aarch64", "aarch64+dotprod", "aarch64+i8mm")
 TESTS = ["tests/kernels", "tests/plan", "tests/models"]
 _APT = """
@@ -92,7 +94,8 @@ def make_processor(cpu: str, root: Path) -> Path:
     for part in ("usr", "lib"):
         if (root / part).exists() and not (folder / part).exists():
             (folder / part).symlink_to(root / part)
-    lines = "Features\t: fp asimd evtstrm crc32 cpuid " + FEATURES[cpu] + "\nCPU implementer\t: 0x41\n"
+    features = f"Features\t: fp asimd evtstrm crc32 cpuid {FEATURES[cpu]}\nCPU implementer\t: 0x41\n"
+    lines = f"{features}CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {PARTS[cpu]}\nCPU revision\t: 3\n"
     text = "".join(f"processor\t: {index}\n{lines}\n" for index in range(os.cpu_count() or 1))
     (folder / "proc" / "cpuinfo").write_text(text)
     return folder
