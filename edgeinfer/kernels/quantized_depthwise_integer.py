@@ -21,7 +21,8 @@ from edgeinfer.simd.pointers import advance, as_u8, buffer_f32, buffer_u8, bytes
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import bits_to_f32, bits_to_i32
 
-TILES = {"neon": [(4, 2)]}
+# x is signed bytes here, which other levels like it do not take.
+TILES: dict[str, list[tuple[int, int]]] = {"neon": [(4, 2)], "rvv": []}
 
 
 @kernel_family("i8_dwconv3x3", QUANTIZED_CONV_PARAMS, TILES, width=4)
