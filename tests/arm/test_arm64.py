@@ -1,4 +1,4 @@
-"""The short form of ``make test-arm``: kernels of bytes and of functions on one arm64 processor, at all its levels."""
+"""The short form of ``make test-arm``: kernels of bytes, float16 and functions on one arm64 processor."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def _missing() -> str:
 @pytest.mark.skipif(bool(_missing()), reason=_missing())
 @pytest.mark.skipif(os.getuid() != 0, reason="apt works for root only")
 def test_kernels_on_an_arm64_processor():
-    tests = ["tests/kernels/test_quantized_kernels.py", "tests/kernels/test_vector_math.py"]
+    names = ("quantized_kernels", "vector_math", "float16_kernels")
+    tests = [f"tests/kernels/test_{name}.py" for name in names]
     done = subprocess.run(
         [sys.executable, SCRIPT, "--cpu", "max", *tests], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     # Three levels: i8mm, dotprod, neon.
     passed = int(done.stdout.split(" passed")[0].split()[-1])
-    assert passed > 900
+    assert passed > 1200
     assert "skipped" not in done.stdout
