@@ -19,14 +19,17 @@ from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import advance, buffer_f32
 from edgeinfer.simd.tile import TileOps
 
+# Where sums in integers are the rule, what is left of these takes the kernel for any size.
+FIXED_SIZE_TILES = {**TILES, "dotprod": []}
 
-@kernel_family("qu8_dwconv3x3", QUANTIZED_CONV_PARAMS, TILES)
+
+@kernel_family("qu8_dwconv3x3", QUANTIZED_CONV_PARAMS, FIXED_SIZE_TILES)
 def qu8_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 3x3 kernels, dilation 1, stride 1 or 2 along x."""
     return depthwise_conv(simd, tile_rows, 3, _byte_arithmetic(simd, tile_rows))
 
 
-@kernel_family("qu8_dwconv5x5", QUANTIZED_CONV_PARAMS, TILES)
+@kernel_family("qu8_dwconv5x5", QUANTIZED_CONV_PARAMS, FIXED_SIZE_TILES)
 def qu8_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 5x5 kernels, dilation 1, stride 1 or 2 along x."""
     return depthwise_conv(simd, tile_rows, 5, _byte_arithmetic(simd, tile_rows))

@@ -109,6 +109,8 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
                 for column in range(task_columns):
                     add_taps(buffer, m, column * blocks * columns, m_pitch, blocks * columns + outputs, taps)
                     values = transform_output(buffer, 0, lanes)
-                    finish(values, y, place + column * p.y_pixel, p, bias, residual, has_residual, rows, outputs)
+                    finish(
+                        values, y, place + column * p.y_pixel, p, bias, residual, has_residual, rows, outputs, buffer, 0
+                    )
 
     return body

@@ -106,60 +106,50 @@ def _store_each(output: int, store: Callable[..., None]) -> Callable[..., None]:
 
 
 def finish_column(simd: Simd, output: int) -> Callable[..., None]:
-    """``finish(values, y, place, p, bias, residual, has_residual, rows, count)``: writes one column of a tile.
+    """``finish(values, y, place, p, bias, residual, has_residual, rows, count, spare, at)``: one column of a tile.
 
     ``values`` is a tuple of the column's vectors; the first ``rows`` of them and ``count`` lanes are written.
+    ``spare[at]`` and the ``output`` vectors from there on may be overwritten.
     """
-    lanes, load_first, store, store_first, splat = simd.lanes, simd.load_first, simd.store, simd.store_first, simd.splat
-    apply = activate(simd)
+    lanes, load, load_first = simd.lanes, simd.load, simd.load_first
+    store, store_first, splat = simd.store, simd.store_first, simd.splat
+    apply, store_each = activate(simd), _store_each(output, simd.store)
 
     @njit(forceinline=True, error_model="numpy")
-    def finish_whole(value: Any, y: Any, at: Any, p: Any, bias: Any) -> None:
-        store(y, at, clamp(value + bias, splat(np.float32(p.low)), splat(np.float32(p.high))))
-
-    @njit(error_model="numpy")
-    def finish_any(
-        value: Any, y: Any, at: Any, p: Any, bias: Any, residual: Any, has_residual: Any, count: Any
-    ) -> None:
-        value = value + bias
-        if has_residual:
-            value = value + load_first(residual, at, count)
-        value = clamp(value, splat(np.float32(p.low)), splat(np.float32(p.high)))
-        if p.activation != 0:
-            value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
-        store_first(y, at, value, count)
+    def finish_2(values: Any, y: Any, place: Any, y_row: Any, bias: Any, low: Any, high: Any) -> None:
+        store(y, place, clamp(values[0] + bias, low, high))
+        store(y, place + y_row, clamp(values[1] + bias, low, high))
 
     @njit(forceinline=True, error_model="numpy")
-    def finish_2(
-        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any
-    ) -> None:
-        if rows == 2 and count == lanes and p.activation == 0 and not has_residual:
-            finish_whole(values[0], y, place, p, bias)
-            finish_whole(values[1], y, place + p.y_row, p, bias)
+    def finish_4(values: Any, y: Any, place: Any, y_row: Any, bias: Any, low: Any, high: Any) -> None:
+        store(y, place, clamp(values[0] + bias, low, high))
+        store(y, place + y_row, clamp(values[1] + bias, low, high))
+        store(y, place + 2 * y_row, clamp(values[2] + bias, low, high))
+        store(y, place + 3 * y_row, clamp(values[3] + bias, low, high))
+
+    finish_whole = {2: finish_2, 4: finish_4}[output]
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish(
+        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any,
+        spare: Any, at: Any,
+    ) -> None:  # fmt: skip
+        low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
+        if rows == output and count == lanes and p.activation == 0 and not has_residual:
+            finish_whole(values, y, place, p.y_row, bias, low, high)
         else:
-            finish_any(values[0], y, place, p, bias, residual, has_residual, count)
-            if rows > 1:
-                finish_any(values[1], y, place + p.y_row, p, bias, residual, has_residual, count)
+            # One piece of code for all rows: activations are long.
+            store_each(values, spare, at, lanes)
+            for row in range(rows):
+                value = load(spare, at + row * lanes) + bias
+                if has_residual:
+                    value = value + load_first(residual, place + row * p.y_row, count)
+                value = clamp(value, low, high)
+                if p.activation != 0:
+                    value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+                store_first(y, place + row * p.y_row, value, count)
 
-    @njit(forceinline=True, error_model="numpy")
-    def finish_4(
-        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any
-    ) -> None:
-        if rows == 4 and count == lanes and p.activation == 0 and not has_residual:
-            finish_whole(values[0], y, place, p, bias)
-            finish_whole(values[1], y, place + p.y_row, p, bias)
-            finish_whole(values[2], y, place + 2 * p.y_row, p, bias)
-            finish_whole(values[3], y, place + 3 * p.y_row, p, bias)
-        else:
-            finish_any(values[0], y, place, p, bias, residual, has_residual, count)
-            if rows > 1:
-                finish_any(values[1], y, place + p.y_row, p, bias, residual, has_residual, count)
-            if rows > 2:
-                finish_any(values[2], y, place + 2 * p.y_row, p, bias, residual, has_residual, count)
-            if rows > 3:
-                finish_any(values[3], y, place + 3 * p.y_row, p, bias, residual, has_residual, count)
-
-    return {2: finish_2, 4: finish_4}[output]
+    return finish
 
 
 def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., None]:
@@ -203,6 +193,9 @@ def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., No
                     place = y_start + tile_row * output * y_row + tile_column * output * y_pixel + channel
                     for j in range(across):
                         values = transform(buffer, j * lanes, output * lanes)
-                        finish(values, y, place + j * y_pixel, p, bias_vector, residual, has_residual, rows, count)
+                        finish(
+                            values, y, place + j * y_pixel, p, bias_vector, residual, has_residual, rows, count,
+                            buffer, size * output * lanes,
+                        )  # fmt: skip
 
     return run

