@@ -27,7 +27,17 @@ def _missing() -> str:
 @pytest.mark.skipif(os.getuid() != 0, reason="apt works for root only")
 def test_kernels_on_an_arm64_processor():
     tests = [f"tests/kernels/test_{name}.py" for name in ("quantized_kernels", "float16_kernels")]
-    command = [sys.executable, SCRIPT, "--cpu", "cortex-a76", "--target", "aarch64+dotprod", "-k", "dotprod", *tests]
+    command = [
+        sys.executable,
+        SCRIPT,
+        "--cpu",
+        "cortex-a76",
+        "--target",
+        "aarch64+dotprod",
+        "-k",
+        "dotprod or (float16 and Conv)",
+        *tests,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     passed = int(done.stdout.split(" passed")[0].split()[-1])
