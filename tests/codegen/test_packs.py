@@ -195,7 +195,7 @@ def compiled(target: str, kernel: str) -> bytes:
 # Each has instructions that the machine which compiles may lack.
 FOREIGN = [
     ("x86-64-v4+bf16", "bf16_conv__8x32_bf16"),
-    ("x86-64-v4+vnni", "qu8_dwconv__8x16_vnni"),
+    ("x86-64-v4+vnni", "qu8_dwconv__4x16_vnni"),
     ("x86-64-v3+vnni", "qu8_conv__6x16_avxvnni"),
     ("aarch64+i8mm", "qu8_conv__8x8_i8mm"),
 ]
