@@ -8,6 +8,7 @@ import pytest
 from edgeinfer.cli import main
 from edgeinfer.errors import KernelError
 from edgeinfer.graph import DType, Graph, Node, TensorType
+from edgeinfer.runtime import session as session_module
 from edgeinfer.runtime import tuning
 from edgeinfer.runtime.session import Session
 from edgeinfer.tools.tune import tune
@@ -31,6 +32,7 @@ def graph() -> Graph:
 def cache(tmp_path, monkeypatch):
     """A cache of choices of this test's own; kernels stay in the user's."""
     monkeypatch.setattr(tuning, "cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr(session_module, "cache_path", lambda: str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

@@ -19,7 +19,7 @@ INDEX = NameIndex(
         "conv": "Conv",
         "conv_transpose": "ConvTranspose QConvTranspose",
         "copy": "Concat DepthToSpace Expand Identity Slice SpaceToDepth Split Transpose",
-        "elementwise": "Abs Add Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul"
+        "elementwise": "Abs Add Cast Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul"
         " Neg PRelu Reciprocal Relu Round Sigmoid Sqrt Sub Sum Swish Tanh",
         "index": "Gather Pad Tile",
         "instance_norm": "BatchNormalization InstanceNormalization QInstanceNormalization",

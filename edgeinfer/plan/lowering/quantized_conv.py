@@ -120,10 +120,15 @@ def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization
 
 def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
     """What the int32 sums are multiplied by, float32 [out_channels]."""
-    products = numbers.x_scale * numbers.w_scale
+    with np.errstate(over="ignore"):
+        products = numbers.x_scale * numbers.w_scale
     if numbers.y_scale is None or activation_fields(node)["activation"]:
         return products
-    return (products / numbers.y_scale).astype(np.float32)
+    if np.isfinite(products).all():
+        return (products / numbers.y_scale).astype(np.float32)
+    # Rounded to float32 once, where float32 has no room for the product in between.
+    wide = np.float64(numbers.x_scale) * np.asarray(numbers.w_scale, np.float64) / np.float64(numbers.y_scale)
+    return wide.astype(np.float32)
 
 
 def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
