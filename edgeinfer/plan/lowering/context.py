@@ -19,8 +19,8 @@ INDEX = NameIndex(
         "conv": "Conv",
         "conv_transpose": "ConvTranspose QConvTranspose",
         "copy": "Concat DepthToSpace Expand Identity Slice SpaceToDepth Split Transpose",
-        "elementwise": "Abs Add Cast Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mul"
-        " Neg PRelu Reciprocal Relu Round Sigmoid Sqrt Sub Sum Swish Tanh",
+        "elementwise": "Abs Add Cast Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min"
+        " Mul Neg PRelu Reciprocal Relu Round Sigmoid Sqrt Sub Sum Swish Tanh",
         "index": "Gather Pad Tile",
         "instance_norm": "BatchNormalization InstanceNormalization QInstanceNormalization",
         "matmul": "Gemm MatMul",
