@@ -41,5 +41,5 @@ def test_kernels_on_an_arm64_processor():
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     passed = int(done.stdout.split(" passed")[0].split()[-1])
-    assert passed > 500
+    assert passed > 450
     assert "skipped" not in done.stdout
