@@ -17,7 +17,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import fill_floats, source_index
-from edgeinfer.kernels.products import with_prefetches
+from edgeinfer.kernels.products import products_one_by_one, with_prefetches
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd import WinogradProducts, winograd_conv
 from edgeinfer.simd.bfloat16 import pair_products, store_pairs
@@ -78,15 +78,7 @@ def bfloat16_patch_reader(simd: Simd) -> Callable[..., None]:
 
 def _inner_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
     """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` pairs to a tile."""
-    outer, columns = pair_products(simd, rows, vectors), vectors * simd.lanes
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
-        for k in range(count):
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-        return tile
-
-    return accumulate
+    return products_one_by_one(pair_products(simd, rows, vectors), vectors * simd.lanes)
 
 
 @kernel_family("bf16_conv", CONV_PARAMS, TILES, width=2)

@@ -71,3 +71,15 @@ def with_prefetches(outer: Callable[..., Any], columns: int) -> Callable[..., An
         return tile
 
     return accumulate
+
+
+def products_one_by_one(outer: Callable[..., Any], columns: int) -> Callable[..., Any]:
+    """``accumulate`` as of ``inner_products``; ``outer`` adds one outer product."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
+        for k in range(count):
+            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
+        return tile
+
+    return accumulate

@@ -14,6 +14,7 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import fill_floats, source_index
+from edgeinfer.kernels.products import products_one_by_one
 from edgeinfer.kernels.quantized_conv import quantized_arithmetic, zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
@@ -73,15 +74,7 @@ def wide_patch_reader(simd: Simd) -> Callable[..., None]:
 
 def _inner_words(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
     """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` pairs to a tile."""
-    outer, columns = word_products(simd, rows, vectors), vectors * simd.lanes
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
-        for k in range(count):
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-        return tile
-
-    return accumulate
+    return products_one_by_one(word_products(simd, rows, vectors), vectors * simd.lanes)
 
 
 @kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2)

@@ -1,4 +1,4 @@
-"""The short form of ``make test-arm``: kernels of bytes, float16 and functions on one arm64 processor, at one level."""
+"""The short form of ``make test-arm``: kernels of bytes and of float16 on one arm64 processor, at one level."""
 
 from __future__ import annotations
 
