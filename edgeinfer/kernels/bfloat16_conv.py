@@ -81,10 +81,15 @@ def _inner_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
     return products_one_by_one(pair_products(simd, rows, vectors), vectors * simd.lanes)
 
 
+def _prefetching_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
+    """As ``_inner_pairs``, with the signature of ``prefetching_products``."""
+    return with_prefetches(pair_products(simd, rows, vectors), vectors * simd.lanes)
+
+
 @kernel_family("bf16_conv", CONV_PARAMS, TILES, width=2)
 def bf16_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride and dilation, one group."""
-    ops, inner = TileOps(simd, tile_rows, vectors), _inner_pairs(simd, tile_rows, vectors)
+    ops, inner = TileOps(simd, tile_rows, vectors), _prefetching_pairs(simd, tile_rows, vectors)
     return direct_conv(conv.float_output(simd, ops, bfloat16_patch_reader(simd), inner, in_place=False))
 
 
@@ -109,5 +114,5 @@ def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., 
 
 def _bfloat16_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
     inner = _inner_pairs(simd, tile_rows, vectors)
-    prefetching = with_prefetches(pair_products(simd, tile_rows, vectors), vectors * simd.lanes)
+    prefetching = _prefetching_pairs(simd, tile_rows, vectors)
     return WinogradProducts(output, 2, inner, prefetching, store_pairs(simd))

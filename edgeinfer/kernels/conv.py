@@ -11,7 +11,7 @@ from numba import njit
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS, ConvArithmetic, direct_conv
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.products import inner_products
+from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.tile import TileOps
 
@@ -36,7 +36,7 @@ def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     def arithmetic(rows: int, rest: ConvArithmetic | None = None) -> ConvArithmetic:
         ops = TileOps(simd, rows, vectors)
-        return float_output(simd, ops, patch_reader(simd), inner_products(ops), rest=rest)
+        return float_output(simd, ops, patch_reader(simd), prefetching_products(ops), rest=rest)
 
     few = arithmetic(1) if tile_rows > 1 and vectors >= REST_VECTORS else None
     return direct_conv(arithmetic(tile_rows, few))

@@ -20,6 +20,7 @@ from numba import njit
 
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.simd.pointers import claim
+from edgeinfer.simd.prefetch import LINE
 
 CONV_INTEGERS = (
     "x w bias residual y border"
@@ -45,7 +46,7 @@ class ConvArithmetic:
         rows: pixels of a tile.
         columns: output channels of a tile.
         read_patch: see ``edgeinfer.kernels.patch.patch_reader``.
-        inner: ``inner(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
+        inner: adds outer products to a tile, see ``prefetching_products``.
         buffers: ``buffers(p, worker)``: a tuple with what the other functions need.
         begin: ``begin(buffers, index)``: the tile to start from for the output channels from packed ``index`` on.
         finish: ``finish(tile, buffers, p, index, place, rows, columns)``: writes the outputs of a tile.
@@ -69,24 +70,28 @@ class ConvArithmetic:
 
 
 def tap_loops(inner: Callable[..., Any], columns: int) -> Callable[..., Any]:
-    """``accumulate(tile, x, start, pixel_pitch, w, w_index, taps)``: adds the products of all taps.
+    """``accumulate(tile, x, start, pixel_pitch, w, w_index, taps, ahead, ahead_step)``: adds the products of all taps.
 
     ``taps`` is a tuple: runs of neighbouring taps in all and in a kernel row, the numbers of x of a run, and the steps
-    from run to run and from the last run of a kernel row to the first of the next.
+    from run to run and from the last run of a kernel row to the first of the next. ``ahead`` and ``ahead_step`` are as
+    for ``prefetching_products``.
     """
 
     @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, start: Any, pixel_pitch: Any, w: Any, w_index: Any, taps: Any) -> Any:
+    def accumulate(
+        tile: Any, x: Any, start: Any, pixel_pitch: Any, w: Any, w_index: Any, taps: Any, ahead: Any, ahead_step: Any
+    ) -> Any:
         left, row_runs, run, step, row_step = taps
         if left == 1:
-            return inner(tile, x, start, pixel_pitch, w, w_index, run)
+            return inner(tile, x, start, pixel_pitch, w, w_index, run, ahead, ahead_step)
         left_of_row = row_runs
         while True:
-            tile = inner(tile, x, start, pixel_pitch, w, w_index, run)
+            tile = inner(tile, x, start, pixel_pitch, w, w_index, run, ahead, ahead_step)
             left -= 1
             if left == 0:
                 return tile
             w_index += run * columns
+            ahead += run * ahead_step
             left_of_row -= 1
             if left_of_row == 0:
                 left_of_row = row_runs
@@ -171,20 +176,27 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
                 packed = group * blocks + block
                 count = group_channels - block * columns
                 index, w_index = packed * columns, packed * panel
+                asked = 0 if block + 1 < last_block else columns
                 for row in range(task_rows):
                     at = start + row * p.stride_y * row_pitch
                     place = y_start + row * p.y_row + block * columns
                     left = task_columns
                     while left > rest_rows:
                         tile = begin(buffers, index)
-                        tile = accumulate(tile, source, at, pixel_pitch, w, w_index, taps)
+                        # The next block's weights are asked for while the first tiles of this one are made.
+                        if asked < columns:
+                            ahead, ahead_step = w_index + panel + asked * (panel // columns), LINE
+                            asked += LINE
+                        else:
+                            ahead, ahead_step = w_index, 0
+                        tile = accumulate(tile, source, at, pixel_pitch, w, w_index, taps, ahead, ahead_step)
                         finish(tile, buffers, p, index, place, left, count)
                         at += tile_rows * pixel_pitch
                         place += tile_rows * y_pixel
                         left -= tile_rows
                     if left > 0:
                         few = begin_rest(buffers, index)
-                        few = accumulate_rest(few, source, at, pixel_pitch, w, w_index, taps)
+                        few = accumulate_rest(few, source, at, pixel_pitch, w, w_index, taps, w_index, 0)
                         finish_rest(few, buffers, p, index, place, left, count)
             channels = min(group_channels, last_block * columns) - first_block * columns
             finish_task(buffers, p, y_start + first_block * columns, task_rows, task_columns, channels)

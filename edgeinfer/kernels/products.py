@@ -9,7 +9,7 @@ from numba import njit
 
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.lane_products import lane_products
-from edgeinfer.simd.prefetch import LINE, prefetch
+from edgeinfer.simd.prefetch import prefetch
 from edgeinfer.simd.tile import TileOps
 
 
@@ -43,32 +43,41 @@ def inner_products(ops: TileOps | ByteTileOps) -> Callable[..., Any]:
     return accumulate
 
 
-def prefetching_products(ops: TileOps) -> Callable[..., Any]:
-    """``accumulate(…, count, ahead)``: as ``inner_products``; meanwhile ``count`` lines from ``w[ahead]`` on arrive.
+def prefetching_products(ops: TileOps | ByteTileOps) -> Callable[..., Any]:
+    """``accumulate(…, count, ahead, step)``: as ``inner_products``; meanwhile memory from ``w[ahead]`` on arrives.
 
-    So the weights that come next are read while the processor multiplies, and not in front of it. Nothing is asked for
-    elsewhere than on x86, since it could not be measured there.
+    With each product the line that holds ``w[ahead + k * step]`` is asked for, so that the weights that come next are
+    read while the processor multiplies, and not in front of it. Nothing is asked for elsewhere than on x86, since it
+    could not be measured there.
     """
-    inner = inner_products(ops)
-    if not ops.prefetches:
-
-        @njit(forceinline=True, error_model="numpy")
-        def plain(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any, ahead: Any) -> Any:
-            return inner(tile, x, index, row_stride, w, w_index, count)
-
-        return plain
-    return with_prefetches(ops.outer, ops.columns)
+    if ops.prefetches:
+        return with_prefetches(ops.outer, ops.columns)
+    return without_prefetches(inner_products(ops))
 
 
 def with_prefetches(outer: Callable[..., Any], columns: int) -> Callable[..., Any]:
     """See ``prefetching_products``; ``outer`` adds one outer product."""
 
     @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any, ahead: Any) -> Any:
+    def accumulate(
+        tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any, ahead: Any, step: Any
+    ) -> Any:
         for k in range(count):
             tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-            prefetch(w, ahead + k * LINE)
+            prefetch(w, ahead + k * step)
         return tile
+
+    return accumulate
+
+
+def without_prefetches(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """``inner`` with the signature of ``prefetching_products``; it asks for nothing."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def accumulate(
+        tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any, ahead: Any, step: Any
+    ) -> Any:
+        return inner(tile, x, index, row_stride, w, w_index, count)
 
     return accumulate
 

@@ -18,7 +18,7 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.products import inner_products
+from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, byte_output, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
@@ -82,7 +82,7 @@ def quantized_arithmetic(
         write(scaled(tile, buffers[1], index), buffers[2], p, place, rows, columns)
 
     return ConvArithmetic(
-        simd, tile_rows, sums.columns, read_patch, inner or inner_products(sums), buffers, begin, finish,
+        simd, tile_rows, sums.columns, read_patch, inner or prefetching_products(sums), buffers, begin, finish,
         output.finish_task, in_place,
     )  # fmt: skip
 

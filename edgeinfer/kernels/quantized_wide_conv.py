@@ -14,7 +14,7 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import fill_floats, source_index
-from edgeinfer.kernels.products import products_one_by_one
+from edgeinfer.kernels.products import with_prefetches
 from edgeinfer.kernels.quantized_conv import quantized_arithmetic, zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
@@ -72,13 +72,8 @@ def wide_patch_reader(simd: Simd) -> Callable[..., None]:
     return read
 
 
-def _inner_words(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
-    """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` pairs to a tile."""
-    return products_one_by_one(word_products(simd, rows, vectors), vectors * simd.lanes)
-
-
 @kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2)
 def qu8_wide_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride and dilation, one group, no upsampling."""
-    inner = _inner_words(simd, tile_rows, vectors)
+    inner = with_prefetches(word_products(simd, tile_rows, vectors), vectors * simd.lanes)
     return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, wide_patch_reader(simd), inner, in_place=False))

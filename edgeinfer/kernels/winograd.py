@@ -39,7 +39,7 @@ class WinogradProducts:
         output: pixels of an output tile along one axis.
         width: channels that one unit of V and U, a float or four bytes, holds.
         inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
-        prefetching: ``prefetching(…, count, ahead)``: the same; ``count`` lines from ``u[ahead]`` on arrive meanwhile.
+        prefetching: the same, see ``prefetching_products``.
         store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
     """
 
@@ -93,7 +93,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
                 asked = first // tile_rows * LINE
                 if asked < columns:
                     ahead = u_index + units * (columns + asked)
-                    tile = prefetching(zeros(), v, start, v_pitch, u, u_index, units, ahead)
+                    tile = prefetching(zeros(), v, start, v_pitch, u, u_index, units, ahead, LINE)
                 else:
                     tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
                 place = frequency * (tiles * columns + lanes) + first * columns

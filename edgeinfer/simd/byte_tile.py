@@ -61,6 +61,7 @@ class ByteTileOps:
             ``by_lane``.
         outer_half: as ``outer_lanes`` for half as many.
         outer_group: as ``outer_lanes``, with weights that are packed for it where the level's trait ``rotated`` is set.
+        prefetches: as that of ``TileOps``.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
         scaled_by: ``scaled_by(tile, factors)``: the same with the float32 tile ``factors``.
@@ -77,6 +78,7 @@ class ByteTileOps:
         self.splat_row = splat_row_of(sums)
         self.lanes = simd.lanes
         self.by_lane = simd.level.by_lane
+        self.prefetches = simd.level.architecture == "x86_64"
         dot = _dot_of(simd)
         self.outer = _outer(sums, dot)
         self.outer_lanes = _outer_lanes(sums, dot, simd.lanes)

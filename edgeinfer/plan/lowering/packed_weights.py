@@ -45,7 +45,8 @@ def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, gro
             "kernel_width": kernel_width, "blocks": blocks, "columns": columns, "tiles": groups * blocks,
         }  # fmt: skip
         shape = (groups, blocks, kernel_height, kernel_width, channels, columns)
-        return Packing(source, shape, lambda a: pack_columns(a, groups, columns), rows[0], values)
+        scratch_bytes = 4 * columns * rows[0].traits["channels"]
+        return Packing(source, shape, lambda a: pack_columns(a, groups, columns), rows[0], values, scratch_bytes)
 
     return context.packed_later(weight, packing, describe)
 
