@@ -32,11 +32,11 @@ CORES = {
     "dotprod": ("cortex-a76", "neoverse-n1"),
 }
 KERNELS = {
-    "neon": ("f32_conv__8x8", "f32_conv__4x16", "f32_winograd4x4__8x8", "qu8_pointwise__4x16"),
+    "neon": ("f32_conv__8x8", "f32_conv__4x16", "f32_winograd4x4__4x16", "qu8_pointwise__4x16"),
     "dotprod": (
         "f32_conv__8x8",
         "f32_conv__4x16",
-        "f32_winograd4x4__8x8",
+        "f32_winograd4x4__4x16",
         "qu8_pointwise__5x16",
         "qu8_pointwise__7x12",
     ),

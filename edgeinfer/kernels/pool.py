@@ -93,6 +93,24 @@ def _window(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[.
     return run
 
 
+def _nine(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[..., Any]:
+    """``run(value, x, start, row_pitch, tap_pitch, count, flip)``: a window of 3x3 pixels, without loops."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def three(value: Any, x: Any, at: Any, tap_pitch: Any, count: Any, flip: Any) -> Any:
+        value = combine(value, load(x, at, count, flip))
+        value = combine(value, load(x, at + tap_pitch, count, flip))
+        return combine(value, load(x, at + 2 * tap_pitch, count, flip))
+
+    @njit(forceinline=True, error_model="numpy")
+    def run(value: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, count: Any, flip: Any) -> Any:
+        value = three(value, x, start, tap_pitch, count, flip)
+        value = three(value, x, start + row_pitch, tap_pitch, count, flip)
+        return three(value, x, start + 2 * row_pitch, tap_pitch, count, flip)
+
+    return run
+
+
 @njit(forceinline=True, error_model="numpy")
 def _add(a: Any, b: Any) -> Any:
     return a + b
@@ -107,6 +125,19 @@ def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
         _window(arithmetic.load_first, arithmetic.larger),
     )
 
+    nine_maxima = _nine(arithmetic.load, arithmetic.larger)
+
+    @njit(error_model="numpy")
+    def pool_nine(
+        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, whole: Any, p: Any
+    ) -> None:  # fmt: skip
+        """Maxima of 3x3 pixels, whole vectors of channels."""
+        flip = p.flip
+        for c in range(0, whole, lanes):
+            value = splat(np.float32(-np.inf))
+            value = nine_maxima(value, x, start + c, row_pitch, tap_pitch, lanes, flip)
+            store(y, place + c, value, lanes, p, 9, 1)
+
     @njit(error_model="numpy")
     def pool_pixel(
         y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any, rows: Any, columns: Any,
@@ -114,7 +145,11 @@ def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         average, flip = p.average != 0, p.flip
         value = splat(np.float32(0)) if average else splat(np.float32(-np.inf))
-        for c in range(0, channels, lanes):
+        whole = 0
+        if rows == 3 and columns == 3 and not average:
+            whole = channels // lanes * lanes
+            pool_nine(y, place, x, start, row_pitch, tap_pitch, whole, p)
+        for c in range(whole, channels, lanes):
             count, at = channels - c, start + c
             if count >= lanes:
                 if average:

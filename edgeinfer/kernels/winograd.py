@@ -1,10 +1,15 @@
-"""3x3 convolution by Winograd's minimal filtering: F(4x4, 3x3) takes 36 products where direct convolution takes 144.
+"""Convolution by Winograd's minimal filtering: F(4x4, 3x3) takes 36 products where direct convolution takes 144.
 
-F(2x2, 3x3) takes 16 for 36; its filters are less than half as large, which decides where there are many channels and
-few pixels. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015. For tiles d of input pixels,
-filters g and tiles Y of output pixels:
+F(6x6, 3x3) takes 64 for 324, but needs whole tiles of 6x6; F(2x2, 3x3) takes 16 for 36; its filters are less than half
+as large, which decides where there are many channels and few pixels. Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks", 2015. For tiles d of input pixels, filters g and tiles Y of output pixels:
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A,  summed over the input channels inside the brackets
+
+With a stride of 2 the even and the odd pixels along an axis are channels of their own, ``[row's phase][column's
+phase][channel]``, and so are the taps: 3 of them become 2 and 1, 7 become 4 and 3. What an odd phase has one tap less
+leaves nothing at the last frequency, which is at infinity, so those products are left out: F(7, 2) takes 225 products
+for 49 pixels where the direct form takes 441.
 
 A task is a block of tiles. Its input pixels are read into a patch, transformed to V[frequency][tile][channel],
 multiplied with the packed filters U[output block][frequency][channel][columns] by register tiles, and each
@@ -28,7 +33,10 @@ from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.prefetch import LINE
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(8, 2)]}
+TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(4, 4), (8, 2)]}
+FLOAT16_TILES = {"dotprod": [(8, 2)]}
+# Larger tiles and strides have not been measured to be quicker elsewhere.
+NEON_TILES = {"neon": [(4, 4)]}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class WinogradProducts:
         inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
         prefetching: the same, see ``prefetching_products``.
         store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
+        taps: taps of the filter along one axis; with strides those of the first phase.
+        stride: the convolution's stride along both axes; the filter has ``stride * taps - stride + 1`` taps.
     """
 
     output: int
@@ -48,63 +58,92 @@ class WinogradProducts:
     inner: Callable[..., Any]
     prefetching: Callable[..., Any]
     store_units: Callable[..., None]
+    taps: int = 3
+    stride: int = 1
 
 
-def float_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
+def float_products(
+    simd: Simd, tile_rows: int, vectors: int, output: int, taps: int = 3, stride: int = 1
+) -> WinogradProducts:
     """Products of float32 or float16."""
     ops = TileOps(simd, tile_rows, vectors)
-    return WinogradProducts(output, 1, inner_products(ops), prefetching_products(ops), simd.store)
+    return WinogradProducts(output, 1, inner_products(ops), prefetching_products(ops), simd.store, taps, stride)
 
 
 def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
-    """The body of a 3x3 convolution kernel with stride 1 and dilation 1, one group."""
+    """The body of a convolution kernel with the filter and stride of ``products``, dilation 1, one group."""
     ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
+    taps, stride, size = products.taps, products.stride, output + products.taps - 1
     zeros, inner, prefetching = ops.zeros, products.inner, products.prefetching
     store_tile, columns, floats, scratch = ops.store, ops.columns, simd.buffer, simd.scratch
-    transform_down = input_transform(simd, output, simd.store)
-    transform_across = input_transform(simd, output, products.store_units)
-    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output)
-    size = output + 2
+    transform_down = input_transform(simd, size, simd.store)
+    transform_across = input_transform(simd, size, products.store_units)
+    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output, size)
     frequencies = size * size
+    filter_units = (stride * (size - 1) + 1) ** 2
+    prefetches = ops.prefetches and stride == 1
+    # Where addresses take instructions of their own, the products of a tile lie at fixed distances.
+    fixed_pitch = ops.columns if ops.by_lane else 0
+    fixed_tile_pitch = frequencies * ops.columns + 4 * lanes
 
     @njit(error_model="numpy")
     def to_frequencies(
         v: Any, patch: Any, buffer: Any, row_tiles: Any, column_tiles: Any, tiles: Any, row_pitch: Any, channels: Any,
         v_pitch: Any,
     ) -> None:  # fmt: skip
+        """Fill V from the patch; ``channels`` counts the pixels of all phases of a column."""
         frequency_pitch = tiles * v_pitch + lanes
         for row in range(row_tiles):
             for column in range(column_tiles):
-                start = row * output * row_pitch + column * output * channels
-                tile = row * column_tiles + column
-                for c in range(0, channels, lanes):
-                    for j in range(size):
-                        transform_down(buffer, j * lanes, size * lanes, patch, start + j * channels + c, row_pitch)
-                    for i in range(size):
-                        place = i * size * frequency_pitch + tile * v_pitch + c // width
-                        transform_across(v, place, frequency_pitch, buffer, i * size * lanes, lanes)
+                for phase in range(stride):
+                    start = (row * output * stride + phase) * row_pitch + column * output * channels
+                    first = (row * column_tiles + column) * v_pitch + phase * channels // width
+                    for c in range(0, channels, lanes):
+                        for j in range(size):
+                            transform_down(
+                                buffer, j * lanes, size * lanes, patch, start + j * channels + c, stride * row_pitch
+                            )
+                        for i in range(size):
+                            place = i * size * frequency_pitch + first + c // width
+                            transform_across(v, place, frequency_pitch, buffer, i * size * lanes, lanes)
+
+    @njit(forceinline=True, error_model="numpy")
+    def runs_of_units(frequency: Any, units: Any) -> Any:
+        """Neighbouring units that filters have at a frequency, and how many times; phases may have none at the last."""
+        last_row, last_column = frequency >= frequencies - size, frequency % size == size - 1
+        rows = 1 if last_row else stride
+        return (units, rows) if last_column else (rows * stride * units, 1)
 
     @njit(error_model="numpy")
-    def multiply(m: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any) -> None:
+    def multiply(
+        m: Any, m_pitch: Any, tile_pitch: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any
+    ) -> None:
         """Products of all frequencies; the filters of the next one are asked for while the first tiles are made."""
         for frequency in range(frequencies):
+            run, runs = runs_of_units(frequency, units)
             for first in range(0, tiles, tile_rows):
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
                 asked = first // tile_rows * LINE
-                if asked < columns:
+                if prefetches and asked < columns:
                     ahead = u_index + units * (columns + asked)
                     tile = prefetching(zeros(), v, start, v_pitch, u, u_index, units, ahead, LINE)
-                else:
+                elif stride == 1:
                     tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
-                place = frequency * (tiles * columns + lanes) + first * columns
-                store_tile(tile, m, place, columns, tile_rows, columns)
-            u_index += units * columns
+                else:
+                    tile, weights = zeros(), u_index
+                    for _ in range(runs):
+                        tile = inner(tile, v, start, v_pitch, u, weights, run)
+                        start += stride * units
+                        weights += run * columns
+                place = frequency * m_pitch + first * tile_pitch
+                store_tile(tile, m, place, tile_pitch, tile_rows, columns)
+            u_index += runs * run * columns
 
     def body(p: Any, worker: Any) -> None:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
         units = (channels + width - 1) // width
-        v_pitch = (channels + lanes - 1) // lanes * lanes // width
+        v_pitch = (stride * stride * channels + lanes - 1) // lanes * lanes // width
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -118,24 +157,29 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             row_tiles = min(p.task_rows, (p.out_height - out_row + output - 1) // output)
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)
             tiles = (row_tiles * column_tiles + tile_rows - 1) // tile_rows * tile_rows
-            patch_rows, patch_columns = row_tiles * output + 2, column_tiles * output + 2
+            patch_rows = (row_tiles * output + taps - 1) * stride
+            patch_columns = (column_tiles * output + taps - 1) * stride
+            m_pitch = fixed_pitch if fixed_pitch > 0 else tiles * columns + lanes
+            tile_pitch = fixed_tile_pitch if fixed_pitch > 0 else columns
 
             buffer = scratch(worker)
             m = advance(buffer, frequencies * lanes)
-            v = advance(m, frequencies * (tiles * columns + lanes))
+            v = advance(m, frequencies * (tiles * columns + lanes) + tiles * 4 * lanes)
             patch = advance(v, frequencies * (tiles * v_pitch + lanes))
             image_start = image * p.height * p.width * p.x_channels
             read_patch(
-                patch, x, p, image_start, 0, out_row - p.pad_top, out_column - p.pad_left, patch_rows, patch_columns
-            )
+                patch, x, p, image_start, 0, out_row * stride - p.pad_top, out_column * stride - p.pad_left,
+                patch_rows, patch_columns,
+            )  # fmt: skip
             to_frequencies(
-                v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, channels, v_pitch
+                v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, stride * channels, v_pitch
             )
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
-                multiply(m, v, u, block * frequencies * units * columns, tiles, units, v_pitch)
+                first_filter = block * filter_units * units * columns
+                multiply(m, m_pitch, tile_pitch, v, u, first_filter, tiles, units, v_pitch)
                 transform_back(
-                    p, worker, m, buffer, block, row_tiles, column_tiles, column_tiles, tiles, out_row, out_column,
-                    image,
+                    p, worker, m, m_pitch, tile_pitch, buffer, block, row_tiles, column_tiles, column_tiles, out_row,
+                    out_column, image,
                 )  # fmt: skip
 
     return body
@@ -147,7 +191,31 @@ def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4))
 
 
-@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, float16=True, output=2)
+@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, float16=FLOAT16_TILES, output=2)
 def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))
+
+
+@kernel_family("f32_winograd6x6", CONV_PARAMS, NEON_TILES, output=6)
+def f32_winograd6x6(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """As ``f32_winograd4x4``, with tiles of 6x6 pixels."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 6))
+
+
+@kernel_family("f32_winograd7x7_stride2_3x3", CONV_PARAMS, NEON_TILES, output=7, taps=2, stride=2)
+def f32_winograd7x7_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """3x3 convolution with stride 2 and dilation 1, one group, by F(7, 2)."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 7, 2, 2))
+
+
+@kernel_family("f32_winograd4x4_stride2_3x3", CONV_PARAMS, NEON_TILES, output=4, taps=2, stride=2)
+def f32_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """As ``f32_winograd7x7_stride2_3x3``, by F(4, 2)."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4, 2, 2))
+
+
+@kernel_family("f32_winograd5x5_stride2_7x7", CONV_PARAMS, NEON_TILES, output=5, taps=4, stride=2)
+def f32_winograd5x5_stride2_7x7(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """7x7 convolution with stride 2 and dilation 1, one group, by F(5, 4)."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 5, 4, 2))

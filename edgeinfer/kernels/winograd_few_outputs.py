@@ -42,7 +42,8 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
     ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
     load, store, read_patch = simd.load, simd.store, patch_reader(simd)
-    transform_input, transform_output = input_transform(simd, OUTPUT, store), output_transform(simd, OUTPUT)
+    transform_input = input_transform(simd, FREQUENCIES, store)
+    transform_output = output_transform(simd, OUTPUT, FREQUENCIES)
     finish = finish_column(simd, OUTPUT)
 
     @njit(error_model="numpy")

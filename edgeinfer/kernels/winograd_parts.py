@@ -40,8 +40,8 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
     """Convolution with stride 1 and dilation 1, one group; kernel sizes are multiples of 3 (padded with zeros)."""
     ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
-    transform_input = input_transform(simd, OUTPUT, simd.store)
-    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT)
+    transform_input = input_transform(simd, INPUT, simd.store)
+    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, OUTPUT, INPUT)
 
     @njit(error_model="numpy")
     def to_frequencies(
@@ -118,8 +118,8 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
                     parts_down, parts_across,
                 )  # fmt: skip
                 transform_back(
-                    p, worker, m, buffer, block, row_tiles, column_tiles, padded_columns, tiles, out_row, out_column,
-                    image,
+                    p, worker, m, tiles * columns + lanes, columns, buffer, block, row_tiles, column_tiles,
+                    padded_columns, out_row, out_column, image,
                 )  # fmt: skip
 
     return body

@@ -1,7 +1,8 @@
-"""The transforms of Winograd's minimal filtering F(4x4, 3x3) and F(2x2, 3x3).
+"""The transforms of Winograd's minimal filtering, along one axis after the other.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015. One output tile has ``output`` x ``output``
-pixels and comes from ``output + 2`` x ``output + 2`` input pixels; as many frequencies lie between.
+pixels and comes from ``size`` x ``size`` input pixels; as many frequencies lie between. F(2, 3) and F(4, 3) are written
+out; the others are made from the matrices of ``edgeinfer.minimal_filtering``.
 """
 
 from __future__ import annotations
@@ -15,15 +16,39 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd
+from edgeinfer.minimal_filtering import input_matrix, output_matrix
+from edgeinfer.simd.linear_map import linear_map
 from edgeinfer.simd.vectors import clamp
 
 
+def for_each(count: int, act: Callable[..., None]) -> Callable[..., None]:
+    """``run(values, state)``: calls ``act(values[k], k, state)`` for a tuple of ``count`` values, unrolled."""
+    last = count - 1
+    if last == 0:
+
+        @njit(forceinline=True, error_model="numpy")
+        def only(values: Any, state: Any) -> None:
+            act(values[0], 0, state)
+
+        return only
+    before = for_each(last, act)
+
+    @njit(forceinline=True, error_model="numpy")
+    def run(values: Any, state: Any) -> None:
+        before(values, state)
+        act(values[last], last, state)
+
+    return run
+
+
 @functools.cache
-def input_transform(simd: Simd, output: int, store: Callable[..., None]) -> Callable[..., None]:
-    """``B^T d`` for tiles of ``output`` pixels: ``transform(y, index, stride, x, index, stride)``.
+def input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callable[..., None]:
+    """``B^T d`` for tiles of ``size`` input pixels: ``transform(y, index, stride, x, index, stride)``.
 
     It reads vectors that lie ``stride`` floats apart, and writes results by ``store(y, index, vector)``.
     """
+    if size not in (4, 6):
+        return _general_input_transform(simd, size, store)
     load, splat = simd.load, simd.splat
 
     @njit(forceinline=True, error_model="numpy")
@@ -53,12 +78,31 @@ def input_transform(simd: Simd, output: int, store: Callable[..., None]) -> Call
         store(y, y_index + 4 * y_stride, inner - outer)
         store(y, y_index + 5 * y_stride, four * d1 - five * d3 + d5)
 
-    return {2: transform_2, 4: transform_4}[output]
+    return {4: transform_2, 6: transform_4}[size]
+
+
+def _general_input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callable[..., None]:
+    apply = linear_map(simd, input_matrix(size))
+
+    @njit(forceinline=True, error_model="numpy")
+    def store_one(value: Any, k: Any, state: Any) -> None:
+        y, index, stride = state
+        store(y, index + k * stride, value)
+
+    store_each = for_each(size, store_one)
+
+    @njit(forceinline=True, error_model="numpy")
+    def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
+        store_each(apply(x, x_index, x_stride), (y, y_index, y_stride))
+
+    return transform
 
 
 @functools.cache
-def output_transform(simd: Simd, output: int) -> Callable[..., Any]:
+def output_transform(simd: Simd, output: int, size: int) -> Callable[..., Any]:
     """``A^T m`` for tiles of ``output`` pixels: ``transform(x, index, stride)`` gives a tuple of vectors."""
+    if (output, size) not in ((2, 4), (4, 6)):
+        return linear_map(simd, output_matrix(size, output))
     load, splat = simd.load, simd.splat
 
     @njit(forceinline=True, error_model="numpy")
@@ -87,22 +131,16 @@ def output_transform(simd: Simd, output: int) -> Callable[..., Any]:
     return {2: transform_2, 4: transform_4}[output]
 
 
-def _store_each(output: int, store: Callable[..., None]) -> Callable[..., None]:
-    """``store_each(values, y, index, stride)``: a tuple of ``output`` vectors."""
+def _store_each(simd: Simd, output: int) -> Callable[..., None]:
+    """``store_each(values, (y, index, stride))``: a tuple of ``output`` vectors."""
+    store = simd.store
 
     @njit(forceinline=True, error_model="numpy")
-    def store_2(values: Any, y: Any, index: Any, stride: Any) -> None:
-        store(y, index, values[0])
-        store(y, index + stride, values[1])
+    def store_one(value: Any, k: Any, state: Any) -> None:
+        y, index, stride = state
+        store(y, index + k * stride, value)
 
-    @njit(forceinline=True, error_model="numpy")
-    def store_4(values: Any, y: Any, index: Any, stride: Any) -> None:
-        store(y, index, values[0])
-        store(y, index + stride, values[1])
-        store(y, index + 2 * stride, values[2])
-        store(y, index + 3 * stride, values[3])
-
-    return {2: store_2, 4: store_4}[output]
+    return for_each(output, store_one)
 
 
 def finish_column(simd: Simd, output: int) -> Callable[..., None]:
@@ -113,21 +151,21 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
     store, store_first, splat = simd.store, simd.store_first, simd.splat
-    apply, store_each = activate(simd), _store_each(output, simd.store)
+    apply, store_each = activate(simd), _store_each(simd, output)
 
     @njit(forceinline=True, error_model="numpy")
-    def finish_2(values: Any, y: Any, place: Any, y_row: Any, bias: Any, low: Any, high: Any) -> None:
-        store(y, place, clamp(values[0] + bias, low, high))
-        store(y, place + y_row, clamp(values[1] + bias, low, high))
+    def finish_one(value: Any, k: Any, state: Any) -> None:
+        y, place, y_row, bias, low, high = state
+        store(y, place + k * y_row, clamp(value + bias, low, high))
 
     @njit(forceinline=True, error_model="numpy")
-    def finish_4(values: Any, y: Any, place: Any, y_row: Any, bias: Any, low: Any, high: Any) -> None:
-        store(y, place, clamp(values[0] + bias, low, high))
-        store(y, place + y_row, clamp(values[1] + bias, low, high))
-        store(y, place + 2 * y_row, clamp(values[2] + bias, low, high))
-        store(y, place + 3 * y_row, clamp(values[3] + bias, low, high))
+    def finish_one_with_residual(value: Any, k: Any, state: Any) -> None:
+        y, place, y_row, bias, low, high, residual = state
+        at = place + k * y_row
+        store(y, at, clamp(value + bias + load(residual, at), low, high))
 
-    finish_whole = {2: finish_2, 4: finish_4}[output]
+    finish_whole = for_each(output, finish_one)
+    finish_with_residual = for_each(output, finish_one_with_residual)
 
     @njit(forceinline=True, error_model="numpy")
     def finish(
@@ -135,11 +173,14 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
         spare: Any, at: Any,
     ) -> None:  # fmt: skip
         low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
-        if rows == output and count == lanes and p.activation == 0 and not has_residual:
-            finish_whole(values, y, place, p.y_row, bias, low, high)
+        if rows == output and count == lanes and p.activation == 0:
+            if has_residual:
+                finish_with_residual(values, (y, place, p.y_row, bias, low, high, residual))
+            else:
+                finish_whole(values, (y, place, p.y_row, bias, low, high))
         else:
             # One piece of code for all rows: activations are long.
-            store_each(values, spare, at, lanes)
+            store_each(values, (spare, at, lanes))
             for row in range(rows):
                 value = load(spare, at + row * lanes) + bias
                 if has_residual:
@@ -152,28 +193,28 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     return finish
 
 
-def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., None]:
+def inverse_transform(simd: Simd, vectors: int, output: int, size: int) -> Callable[..., None]:
     """``run(...)``: from products to pixels: transform back, bias, residual, activation.
 
-    Arguments: params, worker, ``m`` as [frequency][tile][columns] with a vector of space between frequencies,
-    ``buffer`` (space for a vector of every frequency), the block of output channels, tiles of the task down and
-    across, tiles of a row of tiles in ``m``, tiles in ``m``, the task's first output pixel, and its image.
+    Arguments: params, worker, ``m`` with ``columns`` products of each tile and frequency, floats from frequency to
+    frequency there, and from tile to tile, ``buffer`` (space for a vector of every frequency), the block of output
+    channels, tiles of the task down and across, tiles of a row of tiles in ``m``, the task's first output pixel, and
+    its image.
     """
     lanes, load, columns = simd.lanes, simd.load, vectors * simd.lanes
     transform, store_each, finish = (
-        output_transform(simd, output), _store_each(output, simd.store), finish_column(simd, output)
+        output_transform(simd, output, size), _store_each(simd, output), finish_column(simd, output)
     )  # fmt: skip
-    size, floats = output + 2, simd.buffer
+    floats = simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def run(
-        p: Any, worker: Any, m: Any, buffer: Any, block: Any, row_tiles: Any, column_tiles: Any, row_pitch: Any,
-        tiles: Any, out_row: Any, out_column: Any, image: Any,
+        p: Any, worker: Any, m: Any, m_pitch: Any, tile_pitch: Any, buffer: Any, block: Any, row_tiles: Any,
+        column_tiles: Any, row_pitch: Any, out_row: Any, out_column: Any, image: Any,
     ) -> None:  # fmt: skip
         bias, y = floats(worker, p.bias), floats(worker, p.y)
         has_residual = p.residual >= 0
         residual = floats(worker, p.residual) if has_residual else y
-        m_pitch = tiles * columns + lanes
         y_row, y_pixel = p.y_row, p.y_pixel
         y_start = p.y_start + image * p.y_image + out_row * y_row + out_column * y_pixel
         for tile_row in range(row_tiles):
@@ -186,10 +227,10 @@ def inverse_transform(simd: Simd, vectors: int, output: int) -> Callable[..., No
                     if count <= 0:
                         break
                     bias_vector = load(bias, channel)
-                    at = (tile_row * row_pitch + tile_column) * columns + part
+                    at = (tile_row * row_pitch + tile_column) * tile_pitch + part
                     for i in range(size):
                         values = transform(m, at + i * size * m_pitch, m_pitch)
-                        store_each(values, buffer, i * output * lanes, lanes)
+                        store_each(values, (buffer, i * output * lanes, lanes))
                     place = y_start + tile_row * output * y_row + tile_column * output * y_pixel + channel
                     for j in range(across):
                         values = transform(buffer, j * lanes, output * lanes)

@@ -131,6 +131,12 @@ CONV_CASES = [
     conv(1, 45, 35, 3, 64, 5, pads=[2] * 4, residual=True, activation="Relu"),
     conv(1, 16, 70, 16, 64, 5, pads=[0, 1, 2, 3], pad_mode="edge"),
     conv(1, 7, 7, 96, 80, 3, pads=[1] * 4, residual=True, activation="Relu"),
+    conv(1, 29, 31, 40, 19, 3, pads=[1] * 4, residual=True),
+    *[conv(1, 7, size, 3, size, 3, pads=[1] * 4, strides=[2, 2]) for size in UGLY],
+    conv(2, 29, 16, 19, 35, 3, pads=[0, 1, 1, 0], strides=[2, 2], residual=True, activation="Relu"),
+    conv(1, 31, 33, 24, 20, 3, pads=[1] * 4, strides=[2, 2], pad_mode="reflect", activation="HardSwish"),
+    conv(1, 23, 46, 3, 17, 7, pads=[3] * 4, strides=[2, 2], activation="Relu"),
+    conv(2, 17, 16, 5, 33, 7, pads=[3, 2, 1, 4], strides=[2, 2], pad_mode="edge", residual=True),
     *[conv(1, 9, 10, 1, c, 3, group=c, pads=[1] * 4, activation="Relu") for c in (4, 8, 16, 17, 33)],
     conv(2, 9, 10, 1, 20, 5, group=20, pads=[2] * 4, strides=[2, 2], residual=True),
     conv(1, 9, 10, 1, 18, 3, group=18, pads=[1] * 4, pad_mode="reflect", dilations=[2, 1]),
@@ -278,6 +284,12 @@ POOL_CASES = [
     ),
     Case(
         "MaxPool",
+        [(1, 9, 8, 37)],
+        {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "layout": "NHWC"},
+        FUSED,
+    ),
+    Case(
+        "MaxPool",
         [(1, 8, 8, 5)],
         {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "dilations": [1, 2], "layout": "NHWC"},
         FUSED,
@@ -350,8 +362,14 @@ def test_algorithms_are_candidates(level: str):
     few_outputs = check(conv(1, 20, 21, 32, 3, 9, pads=[4] * 4), level, 1, every_candidate=True)
     many_outputs = check(conv(1, 16, 16, 16, 32, 5, pads=[2] * 4), level, 1, every_candidate=True)
     three = check(conv(1, 16, 16, 16, 32, 3, pads=[1] * 4), level, 1, every_candidate=True)
-    families = {name.split("__")[0] for name in (*few_outputs, *many_outputs, *three)}
-    assert families == {
+    strided = check(conv(1, 16, 16, 16, 32, 3, pads=[1] * 4, strides=[2, 2]), level, 1, every_candidate=True)
+    seven = check(conv(1, 16, 16, 3, 32, 7, pads=[3] * 4, strides=[2, 2]), level, 1, every_candidate=True)
+    families = {name.split("__")[0] for name in (*few_outputs, *many_outputs, *three, *strided, *seven)}
+    everywhere = {
         "f32_conv", "f32_conv_few_outputs", "f32_winograd_few_outputs", "f32_winograd_parts", "f32_winograd4x4",
         "f32_winograd2x2",
     }  # fmt: skip
+    larger_tiles_and_strides = {
+        "f32_winograd6x6", "f32_winograd7x7_stride2_3x3", "f32_winograd4x4_stride2_3x3", "f32_winograd5x5_stride2_7x7",
+    }  # fmt: skip
+    assert families == everywhere | (larger_tiles_and_strides if CPU_LEVELS[level].by_lane else set())

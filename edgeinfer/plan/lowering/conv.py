@@ -16,6 +16,7 @@ from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.packed_weights import packed_columns
 from edgeinfer.plan.lowering.units import units_of
+from edgeinfer.plan.lowering.winograd import FAMILIES as WINOGRAD_FAMILIES
 from edgeinfer.plan.lowering.winograd import emit_winograd, winograd_applies, winograd_cycles
 from edgeinfer.plan.lowering.winograd_few_outputs import (
     emit_winograd_few_outputs,
@@ -228,9 +229,10 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     # Other tiles are never estimated to be quicker than the best.
     others = [row for row in rows if row is not direct]
     choices += [(max(direct_cycles(units, row, lanes), cycles + 1), emit_direct_conv, row) for row in others]
-    if winograd_applies(geometry):
-        tiles = [*kernels.family(f"{products}_winograd4x4"), *kernels.family(f"{products}_winograd2x2")]
-        choices += [(winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel) for kernel in tiles]
+    for family in WINOGRAD_FAMILIES:
+        for kernel in kernels.family(f"{products}_{family}"):
+            if winograd_applies(geometry, kernel):
+                choices.append((winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel))
     if winograd_parts_applies(geometry) and kernels.family(f"{products}_winograd_parts"):
         kernel = kernels.only(f"{products}_winograd_parts")
         choices.append((winograd_parts_cycles(geometry, kernel, threads, lanes), emit_winograd_parts, kernel))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from edgeinfer.minimal_filtering import filter_matrix
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.units import as_units, width_of
@@ -51,9 +53,44 @@ def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, gro
     return context.packed_later(weight, packing, describe)
 
 
+class Filtering(NamedTuple):
+    """What a Winograd kernel computes, see ``edgeinfer.kernels.winograd``.
+
+    Attributes:
+        output: pixels of an output tile along one axis.
+        taps: taps of the filter along one axis; with strides those of the first phase.
+        stride: the convolution's stride along both axes.
+    """
+
+    output: int
+    taps: int
+    stride: int
+
+    @property
+    def size(self) -> int:
+        """Input pixels of one phase, and frequencies, of a tile along one axis."""
+        return self.output + self.taps - 1
+
+    @property
+    def kernel_size(self) -> int:
+        """Taps of the convolution's kernel along one axis."""
+        return self.stride * (self.taps - 1) + 1
+
+    @property
+    def products(self) -> int:
+        """Products for each output tile, input and output channel: at the last frequency only those of one phase."""
+        return (self.stride * (self.size - 1) + 1) ** 2
+
+
+def filtering_of(kernel: KernelRow) -> Filtering:
+    """What a Winograd kernel computes."""
+    traits = kernel.traits
+    return Filtering(traits["output"], traits.get("taps", 3), traits.get("stride", 1))
+
+
 def frequencies_of(kernel: KernelRow) -> int:
-    """Products for each output tile, input and output channel of a Winograd kernel."""
-    return int((kernel.traits["output"] + 2) ** 2)
+    """Frequencies of an output tile of a Winograd kernel."""
+    return filtering_of(kernel).size ** 2
 
 
 def filter_rows(g: np.ndarray, output: int) -> np.ndarray:
@@ -83,9 +120,42 @@ def pack_filters(weight: np.ndarray, output: int, columns: int) -> np.ndarray:
     return packed.reshape(blocks, size * size, channels, columns)
 
 
+def pack_phases(weight: np.ndarray, filtering: Filtering, columns: int) -> np.ndarray:
+    """Transform float32 [out, channels, k, k] by ``G g G^T``: [block, those of all frequencies, columns].
+
+    Filters of a frequency are [row's phase][column's phase][channel], without phases that have nothing there. Sums are
+    rounded once.
+    """
+    out_channels, channels, rows, _ = weight.shape
+    size, taps, stride = filtering.size, filtering.taps, filtering.stride
+    transform = np.array(filter_matrix(size, taps), np.float64)
+    blocks, padded = math.ceil(out_channels / columns), taps * stride
+    packed = np.empty((blocks, filtering.products * channels, columns), np.float32)
+    part = np.zeros((padded, padded, channels, columns))
+    for block in range(blocks):
+        outputs = weight[block * columns : (block + 1) * columns]
+        part[:rows, :rows, :, : len(outputs)] = outputs.transpose(2, 3, 1, 0)
+        part[..., len(outputs) :] = 0
+        # [tap, phase] of rows and of columns, then channels and columns of the block.
+        phases = part.reshape(taps, stride, taps, stride, channels, columns)
+        both = np.einsum("ir,jc,rpcqno->ijpqno", transform, transform, phases, optimize=True)
+        place = 0
+        for i in range(size):
+            for j in range(size):
+                used = both[i, j, : 1 if i == size - 1 else stride, : 1 if j == size - 1 else stride]
+                filters = used.reshape(-1, columns)
+                packed[block, place : place + len(filters)] = filters
+                place += len(filters)
+    return packed
+
+
 def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> str:
-    """The constant with filters [out, channels, 3, 3] transformed and packed for a Winograd kernel."""
+    """The constant with filters [out, channels, k, k] transformed and packed for a Winograd kernel."""
     columns, output, width = kernel.traits["columns"], kernel.traits["output"], width_of(kernel)
+    filtering = filtering_of(kernel)
+    if (output, filtering.taps) not in ((2, 3), (4, 3)):
+        packing = f"winograd{output}x{filtering.taps}x{filtering.stride}x{columns}"
+        return context.packed(weight, packing, lambda a: pack_phases(a, filtering, columns))
     packing = f"winograd{output}x{columns}x{width}.{kernel.float_dtype}"
     rows = context.kernels.family("f32_pack_filters")
     if width > 1 or kernel.float_dtype != np.float32:

@@ -9,7 +9,7 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.packed_weights import frequencies_of, packed_filters
+from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of, packed_filters
 from edgeinfer.plan.lowering.units import width_of
 
 # The transformed input of one task should leave room for the filters in the second-level cache.
@@ -18,8 +18,15 @@ MAX_TILES = 64
 MIN_CHANNELS = 8
 TASKS_PER_THREAD = 2
 
-# Cycles to transform one tile of one vector of channels there, or back, by pixels of the tile; measured on Zen 3 and 4.
-TRANSFORM_CYCLES = {2: 70, 4: 180}
+# Families of kernels, without the number format in front.
+FAMILIES = (
+    "winograd4x4", "winograd2x2", "winograd6x6", "winograd7x7_stride2_3x3", "winograd4x4_stride2_3x3",
+    "winograd5x5_stride2_7x7",
+)  # fmt: skip
+
+# Cycles to transform one tile of one vector of channels there, or back, by input pixels of the tile along one axis;
+# those of 4 and 6 were measured on Zen 3 and 4, the others are executed instructions on AArch64.
+TRANSFORM_CYCLES = {4: 70, 5: 130, 6: 180, 8: 360}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 6
 # Vector multiply-adds of a cycle, by bytes of a vector: costs are counted in the time of one.
@@ -77,30 +84,38 @@ def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile
     return TileTasks(rows, columns, task_blocks, row_tasks, math.ceil(wide / columns), math.ceil(blocks / task_blocks))
 
 
-def winograd_applies(geometry: ConvGeometry) -> bool:
-    """Whether the convolution is of the kind that the transform is made for."""
+def winograd_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
+    """Whether the convolution is of the kind that the kernel computes."""
+    filtering = filtering_of(kernel)
+    channels = geometry.channels * filtering.stride**2
     return (
-        geometry.kernel == (3, 3) and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
-        and geometry.groups == 1 and min(geometry.channels, geometry.out_channels) >= MIN_CHANNELS
+        geometry.kernel == (filtering.kernel_size,) * 2 and geometry.strides == (filtering.stride,) * 2
+        and geometry.dilations == (1, 1) and geometry.groups == 1
+        and min(channels, geometry.out_channels) >= MIN_CHANNELS
     )  # fmt: skip
 
 
-def _whole_vectors(channels: int, lanes: int) -> int:
-    return math.ceil(channels / lanes) * lanes
+def _tile_units(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> int:
+    """Units of one frequency of one tile of the transformed input."""
+    channels = geometry.channels * filtering_of(kernel).stride ** 2
+    return math.ceil(channels / lanes) * lanes // width_of(kernel)
 
 
 def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
     """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
-    tasks = cut_tile_tasks(geometry, kernel, threads, _whole_vectors(geometry.channels, lanes) // width)
+    filtering = filtering_of(kernel)
+    stride = filtering.stride
+    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes))
     task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     out_columns = math.ceil(geometry.out_channels / columns) * columns
-    block_floats = frequencies_of(kernel) * geometry.channels / width * out_columns
+    block_floats = filtering.products * geometry.channels / width * out_columns
     products = task_tiles * block_floats / lanes
     filters = threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
-    vectors = math.ceil(geometry.channels / lanes) * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
-    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[kernel.traits["output"]] * rate
+    vectors_in = stride * math.ceil(stride * geometry.channels / lanes)
+    vectors = vectors_in * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
+    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[filtering.size] * rate
     return geometry.batch * tasks.pixel_tasks * (max(products, filters) + transforms)
 
 
@@ -115,9 +130,9 @@ def emit_winograd(
     """Append a Winograd convolution; arguments as for ``emit_direct_conv``."""
     x, weight, bias, residual, y = tensors
     lanes = context.kernels.lanes_of(kernel)
-    output, tile_rows, columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
-    frequencies = frequencies_of(kernel)
-    units = _whole_vectors(geometry.channels, lanes) // width_of(kernel)
+    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    filtering, frequencies = filtering_of(kernel), frequencies_of(kernel)
+    units = _tile_units(geometry, kernel, lanes)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, units)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
@@ -125,8 +140,11 @@ def emit_winograd(
         "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
-    patch = (tasks.rows * output + 2) * (tasks.columns * output + 2) * geometry.channels
-    floats = frequencies * (3 * lanes + tiles * (columns + units)) + patch + lanes
+    patch_rows, patch_columns = (
+        (count * filtering.output + filtering.taps - 1) * filtering.stride for count in (tasks.rows, tasks.columns)
+    )
+    patch = patch_rows * patch_columns * geometry.channels
+    floats = frequencies * (3 * lanes + tiles * (columns + units)) + tiles * 4 * lanes + patch + lanes
     context.step(
         kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),

@@ -67,7 +67,7 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     products = frequencies_of(kernel) * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
     row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
     transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES * rate
-    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[OUTPUT] * rate
+    back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[INPUT] * rate
     return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
 
 
