@@ -23,7 +23,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic
@@ -204,9 +203,7 @@ def _pairs(lanes: int, architecture: str) -> Dot:
 
     def multiply(builder: Any, a: Any, b: Any) -> Any:
         if architecture == "x86_64":
-            function_type = ir.FunctionType(quads, [words, words])
-            function = cgutils.get_or_insert_function(builder.module, function_type, MULTIPLY_PAIRS[lanes])
-            return builder.call(function, [a, b])
+            return call_intrinsic(builder, MULTIPLY_PAIRS[lanes], quads, [a, b])
         wide = ir.VectorType(_I32, 2 * lanes)
         products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
         index = ir.VectorType(_I32, lanes)

@@ -148,21 +148,17 @@ class ByteRounder:
         quads, words, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I16, 2 * lanes), ir.VectorType(_I8, 4 * lanes)
         high = splat_value(builder, Vector("f32", lanes), self._high)
 
-        def call(name: str, result: Any, arguments: list[Any]) -> Any:
-            function_type = ir.FunctionType(result, [argument.type for argument in arguments])
-            return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
-
         def rounded(vector: Any) -> Any:
             # What is too large would become the least integer.
             bounded = builder.select(builder.fcmp_ordered("<", vector, high), vector, high)
-            return call(to_integers, quads, [bounded])
+            return call_intrinsic(builder, to_integers, quads, [bounded])
 
         integers = [rounded(vector) for vector in vectors]
         pairs = [
-            self._less_low(call(to_words, words, [a, b]))
+            self._less_low(call_intrinsic(builder, to_words, words, [a, b]))
             for a, b in zip(integers[::2], [*integers[1::2], integers[-1]], strict=False)
         ]
-        value = self._plus_lowest(call(to_bytes, octets, [pairs[0], pairs[-1]]))
+        value = self._plus_lowest(call_intrinsic(builder, to_bytes, octets, [pairs[0], pairs[-1]]))
         # Packing keeps to blocks of 128 bits: each holds four lanes of each vector.
         blocks = range(0, 4 * lanes, 16)
         return value, [
@@ -186,6 +182,6 @@ class ByteRounder:
 
 
 _X86_NAMES = {
-    8: ("llvm.x86.avx.cvt.ps2dq.256", "llvm.x86.avx2.packssdw", "llvm.x86.avx2.packuswb"),
-    4: ("llvm.x86.sse2.cvtps2dq", "llvm.x86.sse2.packssdw.128", "llvm.x86.sse2.packuswb.128"),
+    8: ("x86.avx.cvt.ps2dq.256", "x86.avx2.packssdw", "x86.avx2.packuswb"),
+    4: ("x86.sse2.cvtps2dq", "x86.sse2.packssdw.128", "x86.sse2.packuswb.128"),
 }

@@ -10,9 +10,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgeinfer.simd.foreign_intrinsics import call_intrinsic
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, tile_vectors
@@ -21,7 +21,7 @@ from edgeinfer.simd.vectors import Vector, splat_value
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 # By lanes.
-MULTIPLY_PAIRS = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd", 4: "llvm.x86.sse2.pmadd.wd"}
+MULTIPLY_PAIRS = {16: "x86.avx512.pmaddw.d.512", 8: "x86.avx2.pmadd.wd", 4: "x86.sse2.pmadd.wd"}
 
 
 def widen(count: int) -> Any:
@@ -62,8 +62,6 @@ def word_products(simd: Simd, rows: int, vectors: int) -> Any:
             for j in range(tile.vectors):
                 place = element_pointer(builder, w, offset_by(builder, start, 2 * lanes * j), octets)
                 weights.append(builder.sext(builder.load(place, align=2), words))
-            function_type = ir.FunctionType(tile.vector.llvm, [words, words])
-            multiply = cgutils.get_or_insert_function(builder.module, function_type, MULTIPLY_PAIRS[lanes])
             x = builder.bitcast(x, _I32.as_pointer())
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
@@ -71,7 +69,8 @@ def word_products(simd: Simd, rows: int, vectors: int) -> Any:
                 value = builder.bitcast(pair, words)
                 for j, weight in enumerate(weights):
                     at = row * tile.vectors + j
-                    sums[at] = builder.add(sums[at], builder.call(multiply, [value, weight]))
+                    products = call_intrinsic(builder, MULTIPLY_PAIRS[lanes], tile.vector.llvm, [value, weight])
+                    sums[at] = builder.add(sums[at], products)
             return pack_tile(builder, tile, sums)
 
         arguments = (tile, FLOAT32_POINTER, types.int64, types.int64, FLOAT32_POINTER, types.int64)

@@ -196,6 +196,8 @@ def compiled(target: str, kernel: str) -> bytes:
 FOREIGN = [
     ("x86-64-v4+bf16", "bf16_conv__8x32_bf16"),
     ("x86-64-v4+vnni", "qu8_dwconv__4x16_vnni"),
+    ("x86-64-v4", "qu8_conv__1x64_avx512"),
+    ("x86-64-v4", "qu8_pointwise__14x16_avx512"),
     ("x86-64-v3+vnni", "qu8_conv__6x16_avxvnni"),
     ("aarch64+i8mm", "qu8_conv__8x8_i8mm"),
 ]
