@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from edgeinfer.minimal_filtering import filter_matrix, input_matrix, output_matrix
-from edgeinfer.plan.lowering.packed_weights import Filtering, pack_filters, pack_phases
 
 # Output pixels and taps of a filter along one axis.
 FORMS = [(2, 3), (4, 3), (6, 3), (4, 2), (7, 2), (5, 4), (5, 3), (6, 2), (3, 3)]
@@ -49,10 +48,3 @@ def test_error_of_float32_is_bounded(output, taps):
     windows = np.lib.stride_tricks.sliding_window_view(d.astype(np.float64), (taps, taps), axis=(2, 3))
     expected = np.einsum("ncyxrs,crs->nyx", windows, g.astype(np.float64))
     assert np.abs(y - expected).max() <= LARGEST_ERROR * np.abs(expected).max()
-
-
-def test_packed_phases_of_a_plain_filter_are_the_packed_filters():
-    weight = np.random.default_rng(0).standard_normal((19, 5, 3, 3), np.float32)
-    phases = pack_phases(weight, Filtering(4, 3, 1), 16)
-    plain = pack_filters(weight, 4, 16)
-    np.testing.assert_allclose(phases, plain.reshape(phases.shape), rtol=1e-5, atol=1e-6)

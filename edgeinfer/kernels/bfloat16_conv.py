@@ -113,6 +113,4 @@ def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., 
 
 
 def _bfloat16_products(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradProducts:
-    inner = _inner_pairs(simd, tile_rows, vectors)
-    prefetching = _prefetching_pairs(simd, tile_rows, vectors)
-    return WinogradProducts(output, 2, inner, prefetching, store_pairs(simd))
+    return WinogradProducts(output, 2, _prefetching_pairs(simd, tile_rows, vectors), store_pairs(simd))

@@ -9,24 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
-from edgeinfer.simd.pointers import as_i32, buffer_f32, buffer_i32, claim, scratch_f32
+from edgeinfer.simd.pointers import as_i32, buffer_f32, buffer_i32, claim
 from edgeinfer.simd.prefetch import LINE, prefetch
 from edgeinfer.simd.transpose import transpose_block
 
-_STRIDES = "x_output x_channel x_row x_column"
-COLUMNS_PARAMS = struct(f"x y {_STRIDES} out_channels channels kernel_height kernel_width blocks columns tiles")
-FILTERS_PARAMS = struct(f"x y {_STRIDES} out_channels channels output columns tiles")
+SOURCE_STRIDES = "x_output x_channel x_row x_column"
+COLUMNS_PARAMS = struct(f"x y {SOURCE_STRIDES} out_channels channels kernel_height kernel_width blocks columns tiles")
 
 # Weights of a channel that are read at a time: runs long enough to be fetched ahead, whose results fit the first-level
 # cache.
 _CHANNELS = 64
-_FILTER_CHANNELS = 16
-_TAPS = 9
-_SIXTH = np.float32(1 / 6)
 
 
 def transpose_run(simd: Simd) -> Callable[..., None]:
@@ -61,7 +56,7 @@ def transpose_run(simd: Simd) -> Callable[..., None]:
 
 
 @njit(forceinline=True, error_model="numpy")
-def _taps_follow(p: Any, kernel_height: Any, kernel_width: Any) -> Any:
+def taps_follow(p: Any, kernel_height: Any, kernel_width: Any) -> Any:
     """Whether the weights of an output channel lie in memory as [channel][row][column] without gaps."""
     return p.x_column == 1 and p.x_row == kernel_width and p.x_channel == kernel_height * kernel_width
 
@@ -108,7 +103,7 @@ def x32_pack_columns(simd: Simd) -> Callable[..., None]:
         x, y, scratch = buffer_i32(worker, p.x), buffer_i32(worker, p.y), as_i32(worker.scratch)
         x_floats = buffer_f32(worker, p.x)
         size = p.kernel_height * p.kernel_width * p.channels * p.columns
-        follow = _taps_follow(p, p.kernel_height, p.kernel_width)
+        follow = taps_follow(p, p.kernel_height, p.kernel_width)
         while True:
             task = claim(worker)
             if task >= p.tiles:
@@ -123,114 +118,5 @@ def x32_pack_columns(simd: Simd) -> Callable[..., None]:
                 pack_runs(y, task * size, x, source, p, inside, scratch)
             else:
                 pack_taps(y, task * size, x, source, p, inside)
-
-    return body
-
-
-@kernel_family("f32_pack_filters", FILTERS_PARAMS, channels=_FILTER_CHANNELS)
-def f32_pack_filters(simd: Simd) -> Callable[..., None]:
-    """``y[block, frequency, channel, c]``: the transform ``G g G^T`` of each 3x3 filter, for Winograd convolutions.
-
-    What both passes share out is multiplied last, and all other factors are powers of two: nothing depends on
-    whether a multiplication and an addition are rounded together.
-    """
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
-    transpose = transpose_run(simd)
-
-    @njit(forceinline=True, error_model="numpy")
-    def factor_4(index: Any) -> Any:
-        if index == 0:
-            return np.float32(0.25)
-        if index < 3:
-            return -_SIXTH
-        return _SIXTH if index < 5 else np.float32(1)
-
-    @njit(forceinline=True, error_model="numpy")
-    def factor_2(index: Any) -> Any:
-        return np.float32(0.5) if index == 1 or index == 2 else np.float32(1)
-
-    @njit(forceinline=True, error_model="numpy")
-    def transform(
-        y: Any, y_at: Any, y_stride: Any, x: Any, x_at: Any, x_stride: Any, output: Any, factor: Any, last: Any
-    ) -> None:
-        """Three vectors that lie ``x_stride`` apart to ``output + 2``; the last pass multiplies by their factors."""
-        g0, g1, g2 = load(x, x_at), load(x, x_at + x_stride), load(x, x_at + 2 * x_stride)
-        both = g0 + g2
-        plus, minus = both + g1, both - g1
-        if output == 2:
-            if last:
-                half = splat(factor * np.float32(0.5))
-                g0, plus, minus, g2 = splat(factor) * g0, half * plus, half * minus, splat(factor) * g2
-            store(y, y_at, g0)
-            store(y, y_at + y_stride, plus)
-            store(y, y_at + 2 * y_stride, minus)
-            store(y, y_at + 3 * y_stride, g2)
-        else:
-            quarter, half = splat(np.float32(0.25)) * g0 + g2, splat(np.float32(0.5)) * g1
-            far_plus, far_minus = quarter + half, quarter - half
-            if last:
-                sixth = splat(factor * _SIXTH)
-                negative = splat(factor * -_SIXTH)
-                g0, g2 = splat(factor * np.float32(0.25)) * g0, splat(factor) * g2
-                plus, minus = negative * plus, negative * minus
-                far_plus, far_minus = sixth * far_plus, sixth * far_minus
-            store(y, y_at, g0)
-            store(y, y_at + y_stride, plus)
-            store(y, y_at + 2 * y_stride, minus)
-            store(y, y_at + 3 * y_stride, far_plus)
-            store(y, y_at + 4 * y_stride, far_minus)
-            store(y, y_at + 5 * y_stride, g2)
-
-    @njit(error_model="numpy")
-    def gather(taps: Any, x: Any, source: Any, p: Any, outputs: Any, count: Any) -> None:
-        """Filters of some channels as [channel][tap][c], zeros beyond the last output channel."""
-        columns = p.columns
-        if _taps_follow(p, 3, 3):
-            transpose(taps, 0, columns, x, source, 1, p.x_output, columns, outputs, count * _TAPS)
-            return
-        for row in range(3):
-            for across in range(3):
-                place, at = (3 * row + across) * columns, source + row * p.x_row + across * p.x_column
-                transpose(taps, place, _TAPS * columns, x, at, p.x_channel, p.x_output, columns, outputs, count)
-
-    @njit(error_model="numpy")
-    def write(y: Any, y_at: Any, y_pitch: Any, x: Any, x_at: Any, x_pitch: Any, rows: Any, count: Any) -> None:
-        """Copy rows of whole vectors; each is a run of neighbours, and nothing lies between it and the next run."""
-        for row in range(rows):
-            for i in range(0, count, lanes):
-                store(y, y_at + row * y_pitch + i, load(x, x_at + row * x_pitch + i))
-
-    def body(p: Any, worker: Any) -> None:
-        x, y, scratch = buffer_i32(worker, p.x), buffer_f32(worker, p.y), scratch_f32(worker)
-        taps_scratch = as_i32(worker.scratch)
-        columns, size = p.columns, p.output + 2
-        between = _FILTER_CHANNELS * _TAPS * columns
-        result, result_pitch = between + 3 * size * columns, _FILTER_CHANNELS * columns
-        pitch = p.channels * columns
-        while True:
-            block = claim(worker)
-            if block >= p.tiles:
-                break
-            outputs = min(columns, p.out_channels - block * columns)
-            for first in range(0, p.channels, _FILTER_CHANNELS):
-                count = min(p.channels - first, _FILTER_CHANNELS)
-                gather(taps_scratch, x, block * columns * p.x_output + first * p.x_channel, p, outputs, count)
-                for channel in range(count):
-                    taps, place = channel * _TAPS * columns, result + channel * columns
-                    for part in range(0, columns, lanes):
-                        for across in range(3):
-                            transform(
-                                scratch, between + across * columns + part, 3 * columns,
-                                scratch, taps + across * columns + part, 3 * columns, p.output, np.float32(1), False,
-                            )  # fmt: skip
-                    for i in range(size):
-                        factor = factor_2(i) if p.output == 2 else factor_4(i)
-                        for part in range(0, columns, lanes):
-                            transform(
-                                scratch, place + i * size * result_pitch + part, result_pitch,
-                                scratch, between + 3 * i * columns + part, columns, p.output, factor, True,
-                            )  # fmt: skip
-                start = block * size * size * pitch + first * columns
-                write(y, start, pitch, scratch, result, result_pitch, size * size, count * columns)
 
     return body

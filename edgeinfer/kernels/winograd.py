@@ -26,7 +26,7 @@ from numba import njit
 
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.products import inner_products, prefetching_products
+from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
 from edgeinfer.simd.pointers import advance, claim
@@ -35,7 +35,10 @@ from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(4, 4), (8, 2)]}
 FLOAT16_TILES = {"dotprod": [(8, 2)]}
-# Larger tiles and strides have not been measured to be quicker elsewhere.
+# Elsewhere larger tiles and strides have not been measured to be quicker.
+LARGE_TILES = {"avx2": [(6, 2)], "neon": [(4, 4)]}
+STRIDE_TILES = {"avx512": [(8, 2)], "avx2": [(6, 2), (4, 3)], "neon": [(4, 4)]}
+FIRST_LAYER_TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "neon": [(4, 4)]}
 NEON_TILES = {"neon": [(4, 4)]}
 
 
@@ -46,8 +49,7 @@ class WinogradProducts:
     Attributes:
         output: pixels of an output tile along one axis.
         width: channels that one unit of V and U, a float or four bytes, holds.
-        inner: ``inner(tile, v, index, row_stride, u, u_index, count)``: adds ``count`` outer products to a tile.
-        prefetching: the same, see ``prefetching_products``.
+        inner: adds outer products to a tile, see ``prefetching_products``.
         store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
         taps: taps of the filter along one axis; with strides those of the first phase.
         stride: the convolution's stride along both axes; the filter has ``stride * taps - stride + 1`` taps.
@@ -56,7 +58,6 @@ class WinogradProducts:
     output: int
     width: int
     inner: Callable[..., Any]
-    prefetching: Callable[..., Any]
     store_units: Callable[..., None]
     taps: int = 3
     stride: int = 1
@@ -67,21 +68,20 @@ def float_products(
 ) -> WinogradProducts:
     """Products of float32 or float16."""
     ops = TileOps(simd, tile_rows, vectors)
-    return WinogradProducts(output, 1, inner_products(ops), prefetching_products(ops), simd.store, taps, stride)
+    return WinogradProducts(output, 1, prefetching_products(ops), simd.store, taps, stride)
 
 
 def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
     """The body of a convolution kernel with the filter and stride of ``products``, dilation 1, one group."""
     ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
     taps, stride, size = products.taps, products.stride, output + products.taps - 1
-    zeros, inner, prefetching = ops.zeros, products.inner, products.prefetching
+    zeros, inner = ops.zeros, products.inner
     store_tile, columns, floats, scratch = ops.store, ops.columns, simd.buffer, simd.scratch
     transform_down = input_transform(simd, size, simd.store)
     transform_across = input_transform(simd, size, products.store_units)
     read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output, size)
     frequencies = size * size
     filter_units = (stride * (size - 1) + 1) ** 2
-    prefetches = ops.prefetches and stride == 1
     # Where addresses take instructions of their own, the products of a tile lie at fixed distances.
     fixed_pitch = ops.columns if ops.by_lane else 0
     fixed_tile_pitch = frequencies * ops.columns + 4 * lanes
@@ -124,17 +124,16 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             for first in range(0, tiles, tile_rows):
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
                 asked = first // tile_rows * LINE
-                if prefetches and asked < columns:
-                    ahead = u_index + units * (columns + asked)
-                    tile = prefetching(zeros(), v, start, v_pitch, u, u_index, units, ahead, LINE)
-                elif stride == 1:
-                    tile = inner(zeros(), v, start, v_pitch, u, u_index, units)
+                if asked < columns:
+                    ahead, ahead_step = u_index + runs * run * (columns + asked), LINE
                 else:
-                    tile, weights = zeros(), u_index
-                    for _ in range(runs):
-                        tile = inner(tile, v, start, v_pitch, u, weights, run)
-                        start += stride * units
-                        weights += run * columns
+                    ahead, ahead_step = u_index, 0
+                tile, weights = zeros(), u_index
+                for _ in range(runs):
+                    tile = inner(tile, v, start, v_pitch, u, weights, run, ahead, ahead_step)
+                    start += stride * units
+                    weights += run * columns
+                    ahead += run * ahead_step
                 place = frequency * m_pitch + first * tile_pitch
                 store_tile(tile, m, place, tile_pitch, tile_rows, columns)
             u_index += runs * run * columns
@@ -197,7 +196,7 @@ def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))
 
 
-@kernel_family("f32_winograd6x6", CONV_PARAMS, NEON_TILES, output=6)
+@kernel_family("f32_winograd6x6", CONV_PARAMS, LARGE_TILES, output=6)
 def f32_winograd6x6(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 6x6 pixels."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 6))
@@ -209,13 +208,13 @@ def f32_winograd7x7_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Cal
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 7, 2, 2))
 
 
-@kernel_family("f32_winograd4x4_stride2_3x3", CONV_PARAMS, NEON_TILES, output=4, taps=2, stride=2)
+@kernel_family("f32_winograd4x4_stride2_3x3", CONV_PARAMS, STRIDE_TILES, output=4, taps=2, stride=2)
 def f32_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd7x7_stride2_3x3``, by F(4, 2)."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4, 2, 2))
 
 
-@kernel_family("f32_winograd5x5_stride2_7x7", CONV_PARAMS, NEON_TILES, output=5, taps=4, stride=2)
+@kernel_family("f32_winograd5x5_stride2_7x7", CONV_PARAMS, FIRST_LAYER_TILES, output=5, taps=4, stride=2)
 def f32_winograd5x5_stride2_7x7(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """7x7 convolution with stride 2 and dilation 1, one group, by F(5, 4)."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 5, 4, 2))

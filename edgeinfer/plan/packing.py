@@ -31,7 +31,7 @@ class Packing(NamedTuple):
     shape: tuple[int, ...]
     reference: Callable[[np.ndarray], np.ndarray]
     kernel: KernelRow
-    values: Mapping[str, int]
+    values: Mapping[str, int | float]
     scratch_bytes: int = 0
 
     @property

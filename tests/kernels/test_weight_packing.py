@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from edgeinfer.graph import DType, TensorType
+from edgeinfer.minimal_filtering import filter_matrix
 from edgeinfer.plan.kernel_set import KernelSet
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.packed_weights import pack_filters, packed_columns, packed_filters
+from edgeinfer.plan.lowering.packed_weights import Filtering, filtering_of, pack_filters, packed_columns, packed_filters
+from edgeinfer.plan.lowering.winograd import FAMILIES
 from edgeinfer.plan.packing import Packing, pack_by_references
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
@@ -20,8 +22,10 @@ LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].base]
 # Outputs, channels, kernel height, kernel width, groups.
 SHAPES = [
     (1, 1, 1, 1, 1), (3, 5, 3, 3, 1), (8, 8, 3, 3, 1), (17, 16, 3, 3, 1), (37, 17, 1, 1, 1), (16, 3, 9, 9, 1),
-    (48, 33, 2, 3, 1), (6, 2, 3, 3, 3), (34, 4, 3, 3, 2), (65, 64, 3, 3, 1),
+    (48, 33, 2, 3, 1), (19, 5, 7, 7, 1), (6, 2, 3, 3, 3), (34, 4, 3, 3, 2), (65, 64, 3, 3, 1),
 ]  # fmt: skip
+# Output pixels, taps and stride of Winograd kernels.
+FORMS = [(2, 3, 1), (4, 3, 1), (6, 3, 1), (4, 2, 2), (7, 2, 2), (5, 4, 2)]
 
 
 def weights(*shape: int) -> np.ndarray:
@@ -44,10 +48,12 @@ def packings_of(weight: np.ndarray, groups: int, kernels: KernelSet) -> list[Pac
     context = LoweringContext(kernels, 1, types, {"w": weight})
     for kernel in kernels.family("f32_conv"):
         packed_columns(context, "w", kernel, groups)
-    if weight.shape[2:] == (3, 3) and groups == 1:
-        for family in ("f32_winograd4x4", "f32_winograd2x2", "f32_winograd_parts"):
-            for kernel in kernels.family(family):
-                packed_filters(context, "w", kernel)
+    kernel_size = weight.shape[2]
+    if weight.shape[2:] == (kernel_size, kernel_size) and groups == 1:
+        for family in (*FAMILIES, "winograd_parts"):
+            for kernel in kernels.family(f"f32_{family}"):
+                if filtering_of(kernel).kernel_size == kernel_size:
+                    packed_filters(context, "w", kernel)
     return list(context.packings.values())
 
 
@@ -77,18 +83,25 @@ def test_kernels_pack_as_the_references_do(level, shape, threads):
         )
 
 
-@pytest.mark.parametrize("output", [2, 4])
-def test_filters_are_transformed_as_the_paper_says(output):
-    rows = {
-        2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-        4: [
-            [1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
-        ],
-    }[output]  # fmt: skip
-    weight = weights(5, 7, 3, 3)
-    transformed = np.einsum("ik,ockl,jl->ijco", rows, weight.astype(np.float64), rows)
-    packed = pack_filters(weight, output, 8)
-    assert packed.shape == (1, (output + 2) ** 2, 7, 8)
-    np.testing.assert_allclose(packed[0, :, :, :5], transformed.reshape(-1, 7, 5), rtol=1e-5, atol=1e-7)
-    assert not packed[..., 5:].any()
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_filters_are_transformed_as_the_paper_says(form):
+    filtering = Filtering(*form)
+    size, taps, stride, kernel_size = filtering.size, filtering.taps, filtering.stride, filtering.kernel_size
+    rows = np.array(filter_matrix(size, taps), np.float64)
+    if size == 4:
+        rows[0] = -rows[0]
+    weight = weights(5, 7, kernel_size, kernel_size)
+    padded = np.zeros((5, 7, stride * taps, stride * taps))
+    padded[..., :kernel_size, :kernel_size] = weight
+    packed = pack_filters(weight, filtering, 8)[0]
+    assert packed.shape == (filtering.products * 7, 8)
+    assert not packed[:, 5:].any()
+    place = 0
+    for i in range(size):
+        for j in range(size):
+            for row in range(1 if i == size - 1 else stride):
+                for column in range(1 if j == size - 1 else stride):
+                    phase = padded[..., row::stride, column::stride]
+                    wanted = np.einsum("k,ockl,l->co", rows[i], phase, rows[j])
+                    np.testing.assert_allclose(packed[place : place + 7, :5], wanted, rtol=1e-5, atol=1e-6)
+                    place += 7

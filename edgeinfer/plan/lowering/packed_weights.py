@@ -7,17 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.minimal_filtering import filter_matrix
+from edgeinfer.minimal_filtering import filter_matrix, points
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.units import as_units, width_of
 from edgeinfer.plan.packing import Packing
 
-# What is left of the rows of G of F(2x2, 3x3) and F(4x4, 3x3) when factors other than powers of two are taken out
-# (Lavin and Gray, 2015), by pixels of an output tile along one axis.
-FILTER_FACTORS = {2: (1, 1 / 2, 1 / 2, 1), 4: (1 / 4, -1 / 6, -1 / 6, 1 / 6, 1 / 6, 1)}
-
-TAPS = 9
+# Frequencies along one axis that the packing kernel has room for, and those of F(2, 3).
+MAX_SIZE = 8
+SIZE_OF_F23 = 4
 
 
 def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
@@ -93,86 +91,97 @@ def frequencies_of(kernel: KernelRow) -> int:
     return filtering_of(kernel).size ** 2
 
 
-def filter_rows(g: np.ndarray, output: int) -> np.ndarray:
-    """``G g`` along axis 0 without the factors: three slices become ``output + 2``, in the kernel's order of sums."""
-    both = g[0] + g[2]
-    near = [g[0], both + g[1], both - g[1]]
-    if output == 2:
-        return np.stack([*near, g[2]])
-    quarter, half = np.float32(0.25) * g[0] + g[2], np.float32(0.5) * g[1]
-    return np.stack([*near, quarter + half, quarter - half, g[2]])
+def filter_points(size: int) -> list[float]:
+    """The finite points of a transform of ``size`` frequencies: powers of two, or 0."""
+    return [float(point) for point in points(size)]
 
 
-def pack_filters(weight: np.ndarray, output: int, columns: int) -> np.ndarray:
-    """Transform float32 [out, channels, 3, 3] by ``G g G^T`` and pack it as [block, frequency, channel, columns]."""
+def filter_factors(size: int) -> np.ndarray:
+    """By what each row of G is multiplied after the powers of its point, float32 [size]."""
+    factors = np.array([row[0] for row in filter_matrix(size, 1)], np.float32)
+    if size == SIZE_OF_F23:
+        # The transforms of F(2, 3) are written out with the other sign at the point 0.
+        factors[0] = -factors[0]
+    return factors
+
+
+def at_points(g: np.ndarray, size: int) -> np.ndarray:
+    """``G g`` along axis 0 without the factors: taps become ``size`` frequencies, summed up in the kernel's order."""
+    values = []
+    for point in filter_points(size):
+        value = g[-1]
+        for tap in g[-2::-1]:
+            value = value * np.float32(point) + tap
+        values.append(value)
+    return np.stack([*values, g[-1]])
+
+
+def pack_filters(weight: np.ndarray, filtering: Filtering, columns: int) -> np.ndarray:
+    """Transform float32 [out, channels, k, k] by ``G g G^T``: [block, those of all frequencies, columns].
+
+    Filters of a frequency are [row's phase][column's phase][channel], without phases that have nothing there.
+    """
     out_channels, channels = weight.shape[:2]
-    blocks, size = math.ceil(out_channels / columns), output + 2
-    factors = np.array(FILTER_FACTORS[output], np.float32)
-    packed = np.empty((blocks, size, size, channels, columns), np.float32)
-    part = np.zeros((3, 3, channels, columns), np.float32)
+    size, stride = filtering.size, filtering.stride
+    blocks, factors = math.ceil(out_channels / columns), filter_factors(size)
+    packed = np.empty((blocks, filtering.products * channels, columns), np.float32)
+    part = np.zeros((*weight.shape[2:], channels, columns), np.float32)
     for block in range(blocks):
         outputs = weight[block * columns : (block + 1) * columns]
         part[..., : len(outputs)] = outputs.transpose(2, 3, 1, 0)
         part[..., len(outputs) :] = 0
-        down = filter_rows(part, output).swapaxes(0, 1)
-        both = filter_rows(down, output).swapaxes(0, 1)
-        np.multiply(both, np.outer(factors, factors)[:, :, None, None], out=packed[block])
-    return packed.reshape(blocks, size * size, channels, columns)
-
-
-def pack_phases(weight: np.ndarray, filtering: Filtering, columns: int) -> np.ndarray:
-    """Transform float32 [out, channels, k, k] by ``G g G^T``: [block, those of all frequencies, columns].
-
-    Filters of a frequency are [row's phase][column's phase][channel], without phases that have nothing there. Sums are
-    rounded once.
-    """
-    out_channels, channels, rows, _ = weight.shape
-    size, taps, stride = filtering.size, filtering.taps, filtering.stride
-    transform = np.array(filter_matrix(size, taps), np.float64)
-    blocks, padded = math.ceil(out_channels / columns), taps * stride
-    packed = np.empty((blocks, filtering.products * channels, columns), np.float32)
-    part = np.zeros((padded, padded, channels, columns))
-    for block in range(blocks):
-        outputs = weight[block * columns : (block + 1) * columns]
-        part[:rows, :rows, :, : len(outputs)] = outputs.transpose(2, 3, 1, 0)
-        part[..., len(outputs) :] = 0
-        # [tap, phase] of rows and of columns, then channels and columns of the block.
-        phases = part.reshape(taps, stride, taps, stride, channels, columns)
-        both = np.einsum("ir,jc,rpcqno->ijpqno", transform, transform, phases, optimize=True)
+        phases = {}
+        for row in range(stride):
+            for column in range(stride):
+                down = at_points(part[row::stride, column::stride], size).swapaxes(0, 1)
+                both = at_points(down, size).swapaxes(0, 1)
+                phases[row, column] = both * np.outer(factors, factors)[:, :, None, None]
         place = 0
         for i in range(size):
             for j in range(size):
-                used = both[i, j, : 1 if i == size - 1 else stride, : 1 if j == size - 1 else stride]
-                filters = used.reshape(-1, columns)
-                packed[block, place : place + len(filters)] = filters
-                place += len(filters)
+                for row in range(1 if i == size - 1 else stride):
+                    for column in range(1 if j == size - 1 else stride):
+                        packed[block, place : place + channels] = phases[row, column][i, j]
+                        place += channels
     return packed
 
 
 def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> str:
     """The constant with filters [out, channels, k, k] transformed and packed for a Winograd kernel."""
-    columns, output, width = kernel.traits["columns"], kernel.traits["output"], width_of(kernel)
-    filtering = filtering_of(kernel)
-    if (output, filtering.taps) not in ((2, 3), (4, 3)):
-        packing = f"winograd{output}x{filtering.taps}x{filtering.stride}x{columns}"
-        return context.packed(weight, packing, lambda a: pack_phases(a, filtering, columns))
-    packing = f"winograd{output}x{columns}x{width}.{kernel.float_dtype}"
+    columns, width, filtering = kernel.traits["columns"], width_of(kernel), filtering_of(kernel)
+    output, taps, stride = filtering
+    packing = f"winograd{output}x{taps}x{stride}x{columns}x{width}.{kernel.float_dtype}"
     rows = context.kernels.family("f32_pack_filters")
+
+    def pack(source: np.ndarray) -> np.ndarray:
+        return pack_filters(source, filtering, columns)
+
+    def pack_units(source: np.ndarray) -> np.ndarray:
+        packed = pack(source)
+        by_frequency = packed.reshape(len(packed), filtering.products, -1, columns)
+        return as_units(by_frequency, kernel, axis=2)
+
     if width > 1 or kernel.float_dtype != np.float32:
-        return context.packed(weight, packing, lambda a: as_units(pack_filters(a, output, columns), kernel, axis=2))
+        return context.packed(weight, packing, pack_units)
     if not rows:
-        return context.packed(weight, packing, lambda a: pack_filters(a, output, columns))
+        return context.packed(weight, packing, pack)
 
     def describe(source: np.ndarray) -> Packing:
         out_channels, channels = source.shape[:2]
-        blocks = math.ceil(out_channels / columns)
-        values = {
-            "out_channels": out_channels, "channels": channels, "output": output, "columns": columns, "tiles": blocks,
+        blocks, held = math.ceil(out_channels / columns), rows[0].traits["channels"]
+        kernel_size, size = filtering.kernel_size, filtering.size
+        values: dict[str, int | float] = {
+            "out_channels": out_channels, "channels": channels, "kernel_size": kernel_size, "taps": taps,
+            "stride": stride, "size": size, "columns": columns, "tiles": blocks,
         }  # fmt: skip
-        shape = (blocks, frequencies_of(kernel), channels, columns)
-        # Taps of some channels, one channel between the two passes, results of some channels.
-        frequencies, held = frequencies_of(kernel), rows[0].traits["channels"]
-        scratch_bytes = 4 * columns * (held * (TAPS + frequencies) + 3 * (output + 2))
-        return Packing(source, shape, lambda a: pack_filters(a, output, columns), rows[0], values, scratch_bytes)
+        values |= {f"point_{index}": 0.0 for index in range(MAX_SIZE - 1)}
+        values |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}
+        values |= {f"point_{index}": point for index, point in enumerate(filter_points(size))}
+        values |= {f"factor_{index}": float(factor) for index, factor in enumerate(filter_factors(size))}
+        # Taps of some channels, one phase of one channel between the two passes, results of some channels.
+        rows_of_columns = held * (kernel_size**2 + filtering.products) + size * taps
+        scratch_bytes = 4 * (2 * MAX_SIZE + columns * rows_of_columns)
+        shape = (blocks, filtering.products * channels, columns)
+        return Packing(source, shape, pack, rows[0], values, scratch_bytes)
 
     return context.packed_later(weight, packing, describe)

@@ -11,7 +11,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import few_outputs_applies, pack_folded
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
-from edgeinfer.plan.lowering.packed_weights import FILTER_FACTORS, filter_rows
+from edgeinfer.plan.lowering.packed_weights import at_points, filter_factors
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
 from edgeinfer.plan.lowering.winograd_parts import ROW_TRANSFORM_CYCLES
 
@@ -60,8 +60,8 @@ def pack_folded_filters(weight: np.ndarray, columns: int) -> np.ndarray:
     padded[:, :, :kernel_height] = weight
     folded = pack_folded(padded, columns)
     by_tap = np.moveaxis(folded.reshape(folded.shape[0], parts, PART, channels, columns), 2, 0)
-    factors = np.array(FILTER_FACTORS[OUTPUT], np.float32)[:, None, None, None, None]
-    return np.ascontiguousarray(np.moveaxis(filter_rows(by_tap, OUTPUT) * factors, 0, 1))
+    factors = filter_factors(FREQUENCIES)[:, None, None, None, None]
+    return np.ascontiguousarray(np.moveaxis(at_points(by_tap, FREQUENCIES) * factors, 0, 1))
 
 
 def emit_winograd_few_outputs(
