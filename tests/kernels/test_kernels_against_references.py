@@ -372,4 +372,6 @@ def test_algorithms_are_candidates(level: str):
     larger_tiles_and_strides = {
         "f32_winograd6x6", "f32_winograd7x7_stride2_3x3", "f32_winograd4x4_stride2_3x3", "f32_winograd5x5_stride2_7x7",
     }  # fmt: skip
-    assert families == everywhere | (larger_tiles_and_strides if CPU_LEVELS[level].by_lane else set())
+    at_level = {row.family for row in kernels_for(level).kernel_set.rows.values()} & larger_tiles_and_strides
+    assert families == everywhere | at_level
+    assert at_level == larger_tiles_and_strides or not CPU_LEVELS[level].by_lane
