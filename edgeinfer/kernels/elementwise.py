@@ -141,15 +141,21 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
             start = task % p.inner_tasks * p.task_inner
             stop = min(p.inner, start + p.task_inner)
             first_row = task // p.inner_tasks * p.task_rows
+            i3 = first_row % p.size_3
+            rest = first_row // p.size_3
+            i2 = rest % p.size_2
+            rest //= p.size_2
+            i1, i0 = rest % p.size_1, rest // p.size_1
             for row in range(first_row, min(p.rows, first_row + p.task_rows)):
-                i3 = row % p.size_3
-                rest = row // p.size_3
-                i2 = rest % p.size_2
-                rest //= p.size_2
-                i1 = rest % p.size_1
-                i0 = rest // p.size_1
                 a_at = i0 * p.a_0 + i1 * p.a_1 + i2 * p.a_2 + i3 * p.a_3
                 b_at = i0 * p.b_0 + i1 * p.b_1 + i2 * p.b_2 + i3 * p.b_3
+                i3 += 1
+                if i3 == p.size_3:
+                    i3, i2 = 0, i2 + 1
+                    if i2 == p.size_2:
+                        i2, i1 = 0, i1 + 1
+                        if i1 == p.size_1:
+                            i1, i0 = 0, i0 + 1
                 y_at = row * p.inner
                 for i in range(start, stop, lanes):
                     count = stop - i

@@ -73,6 +73,7 @@ def plan_static(
         for node in static.nodes:
             _lower(node, static, context)
     bindings = _bind_outputs(static, context)
+    _drop_unread(context, bindings)
     return _Layout(static, context, weights, bindings, packer).plan()
 
 
@@ -148,6 +149,17 @@ def _bind_outputs(static: Graph, context: LoweringContext) -> list[str]:
         _copy(node, static_copy, context)
         bindings.append(copy)
     return bindings
+
+
+def _drop_unread(context: LoweringContext, bindings: list[str]) -> None:
+    """Drop kernel steps whose results nobody reads, since their readers took what these were made of."""
+    owner = _owner_in(context.aliases)
+    needed, kept = {owner(name) for name in bindings}, []
+    for step in reversed(context.steps):
+        if isinstance(step, HostStep) or any(owner(name) in needed for name in step.writes):
+            needed.update(owner(name) for name in step.reads)
+            kept.append(step)
+    context.steps = kept[::-1]
 
 
 def _copy(node: Node, static: Graph, context: LoweringContext) -> None:

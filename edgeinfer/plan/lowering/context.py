@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,19 @@ class NotNative(Exception):
     """Raised by a lowering function when no kernel fits; the text says why, for the user to read."""
 
 
+class RepeatedPicture(NamedTuple):
+    """A picture whose pixels are those of another one, channels last, each ``rows`` x ``columns`` times."""
+
+    source: str
+    rows: int
+    columns: int
+
+    def dims(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of such a picture with axes of their own for what is repeated."""
+        batch, height, width, channels = shape
+        return batch, height // self.rows, self.rows, width // self.columns, self.columns, channels
+
+
 class LoweringContext:
     """The plan under construction, as lowering functions see it.
 
@@ -58,6 +72,7 @@ class LoweringContext:
         packings: constants that are yet to be made, by name.
         choices: names of kernels to take instead of those that are estimated to be quickest, by node.
         candidates: names of the kernels that each node could take, the one that is estimated to be quickest first.
+        repeated: pictures that repeat the pixels of others: a reader may take these instead.
     """
 
     def __init__(
@@ -81,6 +96,7 @@ class LoweringContext:
         self.precision = precision
         self.choices = choices or {}
         self.candidates: dict[str, list[str]] = {}
+        self.repeated: dict[str, RepeatedPicture] = {}
         self._earlier = packed or {}
 
     def shape(self, name: str) -> tuple[int, ...]:

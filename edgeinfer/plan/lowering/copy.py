@@ -148,14 +148,23 @@ def lower_slice(node: Node, context: LoweringContext) -> None:
 
 @lowering("Concat")
 def lower_concat(node: Node, context: LoweringContext) -> None:
-    """Each input is copied to its place."""
+    """Each input is copied to its place, one that repeats the pixels of another picture from there."""
     y = node.outputs[0]
     y_strides = element_strides(context.shape(y))
     axis = node.attributes["axis"] % len(y_strides)
     offset = 0
     for x in node.inputs:
-        shape = context.shape(x)
-        emit_copy(node, context, x, y, list(shape), element_strides(shape), y_strides, 0, offset * y_strides[axis])
+        shape, place = context.shape(x), offset * y_strides[axis]
+        repeated = context.repeated.get(x)
+        if repeated and context.dtype(x).itemsize == 4:
+            dims = repeated.dims(shape)
+            batch, rows, _, columns, _, channels = dims
+            n, h, w, c = element_strides((batch, rows, columns, channels))
+            y_n, y_h, y_w, y_c = y_strides
+            into = [y_n, y_h * repeated.rows, y_h, y_w * repeated.columns, y_w, y_c]
+            emit_copy(node, context, repeated.source, y, list(dims), [n, h, 0, w, 0, c], into, 0, place)
+        else:
+            emit_copy(node, context, x, y, list(shape), element_strides(shape), y_strides, 0, place)
         offset += shape[axis]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from edgeinfer.activation_codes import BINARY_CODES, UNARY_CODES
 from edgeinfer.graph import FUSED, DType, Node
@@ -108,7 +109,7 @@ def _repeat_narrow(
     if len(dims) < 2 or not all(dims[-1][1]) or all(dims[-2][1]):
         return dims
     (rows, runs), (channels, _) = dims[-2:]
-    if channels >= 16 // context.dtype(names[0]).itemsize * context.kernels.lanes:
+    if channels >= _whole_row(context, names[0]):
         return dims
     count = max(r for r in range(1, max(1, REPEATED_ELEMENTS // channels) + 1) if rows % r == 0)
     if count == 1:
@@ -127,14 +128,40 @@ def _repeat_narrow(
     return [*dims[:-2], (rows // count, runs), (count * channels, [True, True])]
 
 
+def _without_repetition(
+    context: LoweringContext, names: list[str], y: str
+) -> tuple[list[str], list[tuple[int, ...]], tuple[int, ...]]:
+    """Operands, their shapes and y's; a picture that repeats the pixels of another one is read from there.
+
+    ``Add(Resize(a), b)`` of pictures twice as large as ``a`` is ``a[n, h, 1, w, 1, c] + b[n, h, 2, w, 2, c]``.
+    """
+    shapes, y_shape = [context.shape(name) for name in names], context.shape(y)
+    repeated = [context.repeated.get(name) for name in names]
+    picture = next((picture for picture in repeated if picture), None)
+    if picture is None or any(shape != y_shape for shape in shapes):
+        return names, shapes, y_shape
+    alike = all(other is None or other[1:] == picture[1:] for other in repeated)
+    if not alike or y_shape[-1] < _whole_row(context, y):
+        return names, shapes, y_shape
+    batch, rows, down, columns, across, channels = picture.dims(y_shape)
+    wide, narrow = (batch, rows, down, columns, across, channels), (batch, rows, 1, columns, 1, channels)
+    sources = [other.source if other else name for name, other in zip(names, repeated, strict=True)]
+    return sources, [narrow if other else wide for other in repeated], wide
+
+
+def _whole_row(context: LoweringContext, name: str) -> int:
+    """Elements of a row of a few vectors, which is worth a loop of its own."""
+    return 16 // context.dtype(name).itemsize * context.kernels.lanes
+
+
 def broadcast_fields(node: Node, context: LoweringContext, a: str, b: str, y: str) -> dict[str, int | float | str]:
     """Params fields that lead a kernel through two operands that broadcast to y.
 
     Raises:
         NotNative: if that takes more dimensions than kernels have.
     """
-    dims = _collapse([context.shape(a), context.shape(b)], context.shape(y))
-    names = [a, b]
+    names, shapes, y_shape = _without_repetition(context, [a, b], y)
+    dims = _collapse(shapes, y_shape)
     dims = _repeat_narrow(node, context, names, dims)
     if len(dims) > OUTER_DIMS + 1:
         raise NotNative(f"broadcasting over {len(dims)} dimensions; kernels take {OUTER_DIMS + 1}")
@@ -162,9 +189,12 @@ def broadcast_fields(node: Node, context: LoweringContext, a: str, b: str, y: st
     return values
 
 
-def operands_in_place(context: LoweringContext, a: str, b: str, y: str) -> tuple[tuple[str, str], ...]:
-    """The pairs (operand, y) that may share memory."""
-    return tuple((name, y) for name in (a, b) if context.shape(name) == context.shape(y))
+def operands_in_place(
+    context: LoweringContext, values: Mapping[str, int | float | str], y: str
+) -> tuple[tuple[str, str], ...]:
+    """The pairs (operand, y) that may share memory; ``values`` are params fields with the operands a and b."""
+    names = (str(values["a"]), str(values["b"]))
+    return tuple((name, y) for name in names if context.shape(name) == context.shape(y))
 
 
 def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b: str, y: str) -> None:
@@ -172,7 +202,7 @@ def _emit_binary(node: Node, context: LoweringContext, operator: str, a: str, b:
     if 0 in context.shape(y):
         return
     values = {**broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[operator], **activation_fields(node)}
-    in_place = operands_in_place(context, a, b, y)
+    in_place = operands_in_place(context, values, y)
     context.step(context.kernels.only(f"{numbers}_binary"), node, values, (y,), in_place=in_place)
 
 

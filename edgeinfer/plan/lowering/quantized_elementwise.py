@@ -34,7 +34,7 @@ def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
         "b_zero_point": right.unsigned_zero_point, "y_zero_point": result.zero_point,
         "a_scale": left.scale, "b_scale": right.scale, "y_scale": result.scale, "low": low, "high": high,
     }  # fmt: skip
-    in_place = operands_in_place(context, a, b, y)
+    in_place = operands_in_place(context, values, y)
     context.step(context.kernels.only("qu8_binary"), node, values, (y,), in_place=in_place)
 
 

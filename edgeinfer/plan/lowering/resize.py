@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.ops.resize import axis_table, sampling_of
-from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative, RepeatedPicture, lowering
 from edgeinfer.plan.lowering.index import emit_index
 
 # A table of this many taps and more means heavy downscaling with antialiasing.
@@ -47,6 +47,8 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
             f"{node.name}.{name}_weights", table.weights.astype(np.float32)
         )
         tensors[f"{name}_taps"] = table.weights.shape[1]
+    if attributes.get("mode", "nearest") == "nearest":
+        _note_repetition(context, x, y, picks)
     if whole:
         emit_index(node, context, x, y, picks)
         return
@@ -55,3 +57,13 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         "out_height": out_height, "out_width": out_width, "tiles": batch * out_height,
     }  # fmt: skip
     context.step(context.kernels.only(f"{numbers}_resize"), node, values, (y,))
+
+
+def _note_repetition(context: LoweringContext, x: str, y: str, picks: list[np.ndarray | None]) -> None:
+    """Tell the readers of y if its pixels are those of x, repeated; picks are the rows and columns that it takes."""
+    sizes, outs = context.shape(x)[1:3], context.shape(y)[1:3]
+    rows, columns = (out // size for size, out in zip(sizes, outs, strict=True))
+    for size, out, factor, pick in zip(sizes, outs, (rows, columns), picks[1:3], strict=True):
+        if out != size * factor or pick is None or not np.array_equal(pick, np.arange(out) // factor):
+            return
+    context.repeated[y] = RepeatedPicture(x, rows, columns)
