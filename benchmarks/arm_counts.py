@@ -1,7 +1,7 @@
 """Executed instructions of an inference on arm64 processors beside the peers': ``python -m benchmarks.arm_counts``.
 
 For Debian on x86-64, as root. Models run on one thread under qemu with a plugin that counts instructions
-(``../shared/tools/arm64/icount/icount.c``); the arm64 Python and the aarch64 wheels come by ``tests/arm/arm64.py``,
+(``benchmarks/icount.c``); the arm64 Python and the aarch64 wheels come by ``tests/arm/arm64.py``,
 in the versions installed here. Counts are the same whatever else the machine does; they are no times. A peer whose
 outputs are not ONNX Runtime's does not count.
 """
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from benchmarks.compare import OURS, relative_difference
 from benchmarks.peers import Job, Unsupported, make_runner, mnn, ncnn
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ROOT.parent / "shared" / "tools" / "arm64"
+PLUGIN = ROOT / "benchmarks" / "icount.c"
 ORACLE = "ONNX Runtime"
 PEERS = (ORACLE, "ncnn", "MNN")
 CONVERSIONS = {"ncnn": ncnn.conversion, "MNN": mnn.conversion}
@@ -79,13 +79,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", help="comma-separated names; all by default")
     parser.add_argument("--numbers", help="float32, float16 or int8; all by default")
-    parser.add_argument("--tools", type=Path, default=TOOLS, help=f"folder with icount/icount.c (default {TOOLS})")
     arguments = parser.parse_args()
     counts = [count for count in COUNTS if arguments.models is None or count.model in arguments.models.split(",")]
     counts = [count for count in counts if arguments.numbers in (None, count.numbers)]
     if not counts:
         sys.exit(f"nothing to count; known models are {', '.join(sorted({count.model for count in COUNTS}))}")
-    machine = Machine(arguments.tools)
+    machine = Machine({count.processor for count in counts})
     rows, reasons = [], []
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
@@ -100,27 +99,24 @@ class Machine:
     """The emulated processors with their Python, wheels, packs and counting plugin.
 
     Args:
-        tools: the folder that holds ``icount/icount.c``.
+        processors: those that are needed, keys of TARGETS.
     """
 
-    def __init__(self, tools: Path) -> None:
+    def __init__(self, processors: Set[str]) -> None:
         sys.path.insert(0, str(ROOT / "tests" / "arm"))
         import arm64
 
         self.arm64 = arm64
-        source = tools / "icount" / "icount.c"
-        if not source.is_file():
-            sys.exit(f"{source} is missing: the plugin for qemu that counts instructions; see --tools")
         needed = [*arm64.missing_programs(), *([] if shutil.which("gcc") else ["gcc"])]
         if needed:
             sys.exit(f"these are missing: apt-get install {' '.join(needed)}")
         arm64.make_root()
         self.site = arm64.install([f"{name}=={version(name)}" for name in WHEELS])
         self.plugin = arm64.HOME / "icount.so"
-        arm64.call("gcc", "-O2", "-shared", "-fPIC", "-o", self.plugin, source)
+        arm64.call("gcc", "-O2", "-shared", "-fPIC", "-o", self.plugin, PLUGIN)
         self.packs = arm64.HOME / "counted-packs"
         cli = "import sys; from edgeinfer.cli import main; sys.exit(main(sys.argv[1:]))"
-        for target in TARGETS.values():
+        for target in sorted(TARGETS[processor] for processor in processors):
             arm64.call(sys.executable, "-c", cli, "pack", "--target", target, "-o", self.packs, cwd=ROOT)
 
     def count(self, runtime: str, job: Job, processor: str, folder: Path) -> tuple[float, list[np.ndarray]]:

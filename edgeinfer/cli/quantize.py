@@ -17,7 +17,7 @@ from edgeinfer.tools.quantization_report import print_report, write_html
 from edgeinfer.tools.quantize import make_goal, quantize, read_model
 from edgeinfer.tools.samples import read_samples
 from edgeinfer.tools.session_backend import SessionBackend
-from edgeinfer.tools.text import bytes_text
+from edgeinfer.tools.text import StatusLine, bytes_text
 
 
 def add_parser(subparsers: Any) -> None:
@@ -79,10 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
         ports, arguments.data, arguments.samples, parse_shapes(arguments.shape), arguments.mean, arguments.std,
         arguments.crops,
     )  # fmt: skip
-    result = quantize(
-        graph, samples, arguments.method, arguments.keep_float, goal, arguments.explain or bool(arguments.html),
-        arguments.keep_slow, arguments.threads,
-    )  # fmt: skip
+    status = StatusLine()
+    try:
+        result = quantize(
+            graph, samples, arguments.method, arguments.keep_float, goal, arguments.explain or bool(arguments.html),
+            arguments.keep_slow, arguments.threads, status.show,
+        )  # fmt: skip
+    finally:
+        status.end()
     # What stays float is small beside the integers, and so should be names; half precision holds the former.
     stored, _ = run_passes(result.graph, [StoreWeightsAsFloat16(), ShortenNames()])
     write_edge(stored, arguments.output)

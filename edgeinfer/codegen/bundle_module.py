@@ -25,11 +25,13 @@ from edgeinfer.codegen.targets import Target
 from edgeinfer.graph import DType
 from edgeinfer.plan.plan import Plan
 
-_ENTRIES = Path(__file__).parent / "bundle_files" / "entries.ll"
+_FILES = Path(__file__).parent / "bundle_files"
 
 # Rounds that a waiting worker spins before it sleeps, as in the runtime's teams.
 _SPINS = 4000
 _FUTEX_CALL = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "armv7l": 240}
+_MADVISE_CALL = {"x86_64": 28, "aarch64": 233, "riscv64": 233, "armv7l": 220}
+_MADV_HUGEPAGE = 14
 # The CPU that the C functions are compiled for: they must run, and refuse, on any of its architecture.
 _BASE_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
 _TENSOR_TYPE = f"{{ ptr, i32, i32, [{MAX_RANK} x i64], i64, double, i64 }}"
@@ -90,6 +92,16 @@ def describe_bundle(
     }
 
 
+def _large_pages(target: Target) -> str:
+    """The function ``ask_for_large_pages`` as LLVM text; it does nothing where the system is not Linux."""
+    size = f"i{target.level.pointer_bits}"
+    if target.system in ("macos", "wasm"):
+        return f"define internal void @ask_for_large_pages(ptr %block, {size} %bytes) #0 {{\n  ret void\n}}"
+    text = (_FILES / "large_pages.ll").read_text()
+    call = _MADVISE_CALL[target.level.architecture]
+    return Template(text).substitute(size=size, madvise=call, huge_page=_MADV_HUGEPAGE)
+
+
 def entries_text(
     name: str,
     target: Target,
@@ -133,6 +145,7 @@ def entries_text(
         "tensor_type": _TENSOR_TYPE,
         "declarations": "\n".join(declarations + [_NO_SYSCALL] * (level.architecture == "wasm32")),
         "cpu_check": cpu_check(target),
+        "large_pages": _large_pages(target),
         "base_cpu": f'"target-cpu"="{base_cpu}" "target-features"=""' if base_cpu else "",
         "bundle_abi": BUNDLE_ABI,
         "input_count": len(inputs),
@@ -160,7 +173,7 @@ def entries_text(
     for record, prefix in ((TEAM, "team"), (WORKER, "worker")):
         assert record.fields is not None
         values |= {f"{prefix}_{field}": place[1] for field, place in record.fields.items()}
-    return Template(_ENTRIES.read_text()).substitute(values)
+    return Template((_FILES / "entries.ll").read_text()).substitute(values)
 
 
 def bundle_object(entries: str, kernels: Mapping[str, bytes], target: Target) -> bytes:

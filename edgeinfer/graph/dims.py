@@ -6,6 +6,7 @@ A symbolic dimension is a string: a name such as ``"h"`` or an expression over n
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ def unknown_dim() -> str:
     return f"unknown_{next(_counter)}"
 
 
+@functools.lru_cache(maxsize=4096)
 def _operand(dim: Dim) -> str:
     text = str(dim)
     return text if re.fullmatch(r"[\w.]+", text) else f"({text})"
@@ -48,6 +50,7 @@ def add(left: Dim, right: Dim) -> Dim:
     return f"{_operand(left)} + {_operand(right)}"
 
 
+@functools.lru_cache(maxsize=4096)
 def _split_constant(text: str) -> tuple[str, int]:
     """An expression that ends in ``+ n`` or ``- n`` as what stands before and n."""
     found = re.fullmatch(r"(\(.*\)|\w+) ([+-]) (\d+)", text)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from edgeinfer.graph import DType, Graph, Node, TensorType, is_static, subgraphs
-from edgeinfer.ops import evaluate_node, infer_types
+from edgeinfer.ops import evaluate_node
 from edgeinfer.ops.infer import NEVER_FOLDED
-from edgeinfer.passes.pass_base import Pass, PassResult
+from edgeinfer.passes.pass_base import Pass, PassResult, inferred_types
 
 # A folded value may be this large, or as large as what it is computed from, so that files do not grow.
 GROWTH_BYTES = 4 << 20
@@ -26,7 +26,7 @@ class FoldConstants(Pass):
 
     def run(self, graph: Graph) -> PassResult:
         """Fold small values as type inference knows them, and whatever is computed from constants alone."""
-        types, known = infer_types(graph)
+        types, known = inferred_types(graph)
         result = graph.copy()
         result.types = types
         kept: list[Node] = []

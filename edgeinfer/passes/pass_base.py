@@ -7,7 +7,12 @@ with nothing where its pattern is not there at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from edgeinfer.errors import EdgeInferError, GraphError
 from edgeinfer.graph import Graph, GraphView, Node, TensorType
@@ -15,6 +20,38 @@ from edgeinfer.ops import infer_types
 from edgeinfer.passes.patch import Patch, apply_patches
 
 MAX_SWEEPS = 200
+
+Types = tuple[dict[str, TensorType], dict[str, np.ndarray]]
+
+# While a pipeline runs: the last graph whose types were inferred, and they.
+_last_inferred: ContextVar[list[tuple[Graph, Types]] | None] = ContextVar("last_inferred", default=None)
+
+
+@contextmanager
+def types_remembered() -> Iterator[None]:
+    """Inside, a graph that a pass leaves as it is has its types inferred once; nothing else may change graphs."""
+    token = _last_inferred.set([])
+    try:
+        yield
+    finally:
+        _last_inferred.reset(token)
+
+
+def inferred_types(graph: Graph) -> Types:
+    """What ``infer_types`` gives, in dictionaries of the caller's own."""
+    last = _last_inferred.get()
+    if last and last[0][0] is graph:
+        types, known = last[0][1]
+    else:
+        types, known = infer_types(graph)
+        _remember(graph, (types, known))
+    return dict(types), dict(known)
+
+
+def _remember(graph: Graph, types: Types) -> None:
+    last = _last_inferred.get()
+    if last is not None:
+        last[:] = [(graph, types)]
 
 
 @dataclass(frozen=True)
@@ -66,11 +103,14 @@ class Rule(Pass):
         for _ in range(MAX_SWEEPS):
             if not any(node.op in self.anchors for node in current.nodes):
                 return PassResult(current, total)
-            types, _known = infer_types(current)
+            types, known = inferred_types(current)
             typed = _with_types(current, types)
             patches, refusals = self._sweep(GraphView(typed))
+            if not patches and not total:
+                return PassResult(graph, 0, refusals)
             if not patches:
-                return PassResult(typed if total else graph, total, refusals)
+                _remember(typed, (types, known))
+                return PassResult(typed, total, refusals)
             current = apply_patches(typed, patches)
             total += len(patches)
         raise GraphError(f"{self.name} does not come to an end after {MAX_SWEEPS} sweeps")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgeinfer.errors import GraphError
 from edgeinfer.graph import Graph, verify
-from edgeinfer.passes.pass_base import Pass, Refusal
+from edgeinfer.passes.pass_base import Pass, Refusal, types_remembered
 
 
 @dataclass
@@ -52,17 +52,18 @@ def run_passes(graph: Graph, passes: Sequence[Pass], check: bool = False) -> tup
     """
     report = PassReport(before=count_operators(graph))
     refusals: dict[tuple[str, str], Refusal] = {}
-    for step in passes:
-        result = step.run(graph)
-        graph = result.graph
-        if result.count:
-            report.counts[step.name] = report.counts.get(step.name, 0) + result.count
-        refusals.update({(refusal.rule, refusal.node): refusal for refusal in result.refusals})
-        if check:
-            try:
-                verify(graph)
-            except GraphError as error:
-                raise GraphError(f"after {step.name}: {error}") from error
+    with types_remembered():
+        for step in passes:
+            result = step.run(graph)
+            graph = result.graph
+            if result.count:
+                report.counts[step.name] = report.counts.get(step.name, 0) + result.count
+            refusals.update({(refusal.rule, refusal.node): refusal for refusal in result.refusals})
+            if check:
+                try:
+                    verify(graph)
+                except GraphError as error:
+                    raise GraphError(f"after {step.name}: {error}") from error
     report.after = count_operators(graph)
     remaining = {node.name for node in graph.nodes} | graph.constants.keys()
     report.refusals = [refusal for refusal in refusals.values() if refusal.node in remaining]

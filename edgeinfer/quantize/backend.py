@@ -1,4 +1,4 @@
-"""How quantization runs models: handed in, since running lies above this folder."""
+"""How quantization runs models and says how far it is: handed in, since both lie above this folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from edgeinfer.graph import Graph
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], dict[str, np.ndarray]]
+# Is told what is being done.
+Progress = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """A ``Progress`` that tells nobody."""
 
 
 class Backend(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from edgeinfer.graph import Graph, Node
-from edgeinfer.quantize.backend import Backend, Feeds, run_samples
+from edgeinfer.quantize.backend import Backend, Feeds, Progress, run_samples, silent
 from edgeinfer.quantize.insertion import append_pair
 from edgeinfer.quantize.metrics import Outputs
 from edgeinfer.quantize.observation import Observation
@@ -55,7 +55,7 @@ def damage_of_sum(
 
 def widenings_by_effect(
     backend: Backend, graph: Graph, seen: Mapping[str, Observation], method: str, samples: list[Feeds],
-    expected: list[Outputs],
+    expected: list[Outputs], progress: Progress = silent,
 ) -> dict[str, float]:  # fmt: skip
     """For every value whose range a method cuts: whether that, the whole range, or the middle harms least.
 
@@ -69,6 +69,7 @@ def widenings_by_effect(
         method: a key of METHODS.
         samples: data to measure with.
         expected: the float model's outputs for them.
+        progress: is told what is being done.
 
     Returns:
         By name, for those values alone whose range is cut: how far it shall be widened, see ``widened_range``.
@@ -78,11 +79,16 @@ def widenings_by_effect(
         scale = activation_scale(widened_range(seen[name], method, widening))
         return noise_power(expected, list(run_samples(backend, rounded_values(graph, {name: scale}), samples)))
 
-    return {
-        name: min(_WIDENINGS, key=partial(noise, name))
+    cut = [
+        name
         for name, observation in seen.items()
         if _width(choose_range(observation, method)) < _ALIKE * _width(choose_range(observation, "minmax"))
-    }
+    ]
+    widenings = {}
+    for index, name in enumerate(cut):
+        progress(f"trying wider ranges: value {index + 1} of {len(cut)}")
+        widenings[name] = min(_WIDENINGS, key=partial(noise, name))
+    return widenings
 
 
 def _width(bounds: Range) -> float:

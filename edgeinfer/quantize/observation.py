@@ -27,6 +27,7 @@ class Observation:
         channel_high: the greatest element of each channel.
         channel_mean: the mean of each channel.
         counts: histogram of BINS equal bins from ``low`` to ``high``; empty if none was asked for.
+        ranges: what methods chose for it, by their names; see ``choose_range``.
     """
 
     low: float = np.inf
@@ -35,6 +36,7 @@ class Observation:
     channel_high: np.ndarray = field(default_factory=lambda: np.zeros(0))
     channel_mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def centres(self) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph, GraphView
-from edgeinfer.quantize.backend import Backend, Feeds, run_samples
+from edgeinfer.quantize.backend import Backend, Feeds, Progress, run_samples, silent
 from edgeinfer.quantize.biases import correct_biases
 from edgeinfer.quantize.effects import damage_of_sum, widenings_by_effect
 from edgeinfer.quantize.equalization import equalize
@@ -141,6 +141,7 @@ class PostTraining:
         goal: what must hold; layers are kept float until it does.
         measure_all: measure every layer's damage even where no goal asks for it.
         keep_slow: run layers on integers even where they are slower so.
+        progress: is told what is being done.
     """
 
     backend: Backend
@@ -150,6 +151,7 @@ class PostTraining:
     goal: Goal | None = None
     measure_all: bool = False
     keep_slow: bool = False
+    progress: Progress = silent
     _expected: list[Outputs] = field(default_factory=list, repr=False)
     _seen: list[int] = field(default_factory=list, repr=False)
     _held_out: list[int] = field(default_factory=list, repr=False)
@@ -169,6 +171,7 @@ class PostTraining:
             raise QuantizationError(f"'{graph.name}' is quantized already: start from the float model")
         plain = spelled_out(typed(graph))
         self._split()
+        self.progress(f"running the float model on {len(self.samples)} samples")
         self._expected = list(run_samples(self.backend, graph, list(self.samples)))
         prepared, reasons = self._prepare(plain, self._calibration())
         sums = {node.name for node in plain.nodes if node.op == "Add"}
@@ -219,6 +222,7 @@ class PostTraining:
         return [self.samples[place] for place in self._seen]
 
     def _prepare(self, graph: Graph, samples: list[Feeds]) -> tuple[_Prepared, dict[str, str]]:
+        self.progress(f"looking at values, and rounding weights, on {len(samples)} samples")
         seen = observe(self.backend, graph, samples, self.method != "minmax")
         shapes = self._shapes(graph)
         layers, reasons = find_layers(graph, shapes)
@@ -236,12 +240,14 @@ class PostTraining:
 
     def _best(self, prepared: _Prepared, kept: set[str]) -> _Prepared:
         """As it is, with corrected biases, or also equalised: whichever is closest to the float model."""
+        self.progress("trying corrected biases")
         best, least = prepared, self._noise(prepared, kept)
         corrected = dataclasses.replace(prepared, corrected=True, note="biases corrected")
         noise = self._noise(corrected, kept)
         if noise < _BETTER * least:
             best, least = corrected, noise
         for strength in EQUALIZATION_STRENGTHS:
+            self.progress(f"trying equalised channels, strength {strength}")
             equal, groups = equalize(prepared.graph, prepared.layers, prepared.seen, strength)
             if not groups:
                 break
@@ -277,7 +283,7 @@ class PostTraining:
             if name not in graph.inputs and not _inherits(GraphView(graph), name, chosen)
         }
         samples, expected = self._search_samples()
-        return widenings_by_effect(self.backend, graph, values, self.method, samples, expected)
+        return widenings_by_effect(self.backend, graph, values, self.method, samples, expected, self.progress)
 
     def _scales(self, prepared: _Prepared, chosen: set[str]) -> dict[str, Scale]:
         view = GraphView(prepared.graph)
@@ -309,7 +315,10 @@ class PostTraining:
 
     def _damages(self, prepared: _Prepared, kept: dict[str, str]) -> dict[str, float]:
         names = {layer.name for layer in prepared.layers}
-        damages = {name: self._noise(prepared, names - {name}) for name in names - kept.keys()}
+        left, damages = names - kept.keys(), {}
+        for index, name in enumerate(left):
+            self.progress(f"measuring the damage of each layer: {index + 1} of {len(left)}")
+            damages[name] = self._noise(prepared, names - {name})
         chosen = chosen_nodes(prepared.graph, names - kept.keys())
         scales = self._scales(prepared, chosen)
         samples, expected = self._search_samples()
@@ -328,6 +337,7 @@ class PostTraining:
         places = range(len(self.samples)) if goal.estimate is None else self._held_out
 
         def holds(more: set[str]) -> bool:
+            self.progress(f"trying {goal.name} {goal.least:g} with {len(more)} layers float")
             graph = self.build(prepared, more | kept.keys())
             found = run_samples(self.backend, graph, [self.samples[place] for place in places])
             return self._goal_value(goal, dict(zip(places, found, strict=True))) >= goal.least
@@ -352,6 +362,7 @@ class PostTraining:
         self, graph: Graph, prepared: _Prepared, kept: dict[str, str]
     ) -> tuple[dict[str, tuple[float, float | None]], dict[str, str]]:
         """Times of all layers (float, on integers), and the layers to keep: also those that are slower on integers."""
+        self.progress("measuring times")
         feeds = self.samples[0]
         float_times = self.backend.node_seconds(graph, feeds)
         mixed = self.build(prepared, set(kept))

@@ -31,8 +31,10 @@ def choose_range(seen: Observation, method: str) -> Range:
         raise QuantizationError(f"there is no calibration method '{method}'; the methods are {', '.join(METHODS)}")
     if seen.high < seen.low:
         return 0.0, 0.0
-    low, high = METHODS[method](seen) if seen.counts.size else (seen.low, seen.high)
-    return min(low, 0.0), max(high, 0.0)
+    if method not in seen.ranges:
+        low, high = METHODS[method](seen) if seen.counts.size else (seen.low, seen.high)
+        seen.ranges[method] = min(low, 0.0), max(high, 0.0)
+    return seen.ranges[method]
 
 
 def widened_range(seen: Observation, method: str, widening: float) -> Range:

@@ -16,6 +16,7 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.format import read_edge
 from edgeinfer.graph import Graph
 from edgeinfer.quantize import Goal, PostTraining, Quantized
+from edgeinfer.quantize.backend import Progress, silent
 from edgeinfer.quantize.metrics import (
     Outputs,
     agreement,
@@ -120,6 +121,7 @@ def quantize(
     explain: bool = False,
     keep_slow: bool = False,
     threads: int | str = "auto",
+    progress: Progress = silent,
 ) -> Quantized:
     """Quantize a float model to 8 bits.
 
@@ -132,9 +134,10 @@ def quantize(
         explain: measure the damage that every layer does alone.
         keep_slow: run layers on integers even where float is faster on this machine.
         threads: threads for calibration.
+        progress: is told what is being done.
 
     Raises:
         QuantizationError: if data or options do not fit the model, or the goal cannot be held.
     """
-    training = PostTraining(SessionBackend(threads), samples, method, keep_float, goal, explain, keep_slow)
+    training = PostTraining(SessionBackend(threads), samples, method, keep_float, goal, explain, keep_slow, progress)
     return training.run(graph)

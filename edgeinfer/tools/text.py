@@ -4,8 +4,43 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import sys
+import time
 from collections.abc import Sequence
+
+# Seconds between two lines of progress where there is no terminal.
+_LINE_INTERVAL = 5.0
+
+
+class StatusLine:
+    """What a long command is doing, on standard error: one line that changes, or a line now and then.
+
+    ``EDGEINFER_LOG=quiet`` shows nothing.
+    """
+
+    def __init__(self) -> None:
+        self._quiet = os.environ.get("EDGEINFER_LOG", "").lower() in ("quiet", "error")
+        self._terminal = sys.stderr.isatty()
+        self._told = -math.inf
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Say what is being done now."""
+        if self._quiet:
+            return
+        if self._terminal:
+            print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
+            self._width = len(text)
+        elif time.monotonic() - self._told >= _LINE_INTERVAL:
+            self._told = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._terminal and self._width:
+            print(f"\r{'':<{self._width}}\r", end="", file=sys.stderr, flush=True)
+            self._width = 0
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +101,23 @@ def test_block_may_start_anywhere_and_nothing_beyond_it_is_touched(functions, wa
     np.testing.assert_array_equal(output, wanted)
     assert (block[:start] == 0xAB).all()
     assert (block[start + size :] == 0xAB).all()
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this system has no large pages")
+def test_initialising_asks_for_large_pages(functions):
+    size = functions.multistyle26_memory_size(1)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert functions.multistyle26_init(address, size, 1) == BundleStatus.OK
+    asked, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+        if found:
+            start, end = (int(text, 16) for text in found.groups())
+            inside = start < address + size and end > address
+        elif inside and line.startswith("VmFlags:") and "hg" in line.split():
+            asked += min(end, address + size) - max(start, address)
+    assert asked >= size - 2 * 65536
 
 
 def test_mistakes_give_codes(functions, wanted):

@@ -208,6 +208,10 @@ def test_kernels_with_foreign_instructions_compile(target, kernel):
     assert compiled(target, kernel)[:4] == b"\x7fELF"
 
 
+def test_winograd_of_avx512_is_no_longer_than_that_of_avx2():
+    assert len(compiled("x86-64-v4", "f32_winograd4x4__8x32_avx512")) < 30_000
+
+
 @pytest.mark.parametrize("name", ["armv7+neon", "armv7+neon-android"])
 def test_armv7_kernels_need_no_library_of_a_compiler(name):
     library = link_shared([compiled(name, "x32_copy__neon32")], find_target(name))

@@ -7,8 +7,18 @@ import pytest
 
 from edgeinfer.errors import GraphError, ShapeError
 from edgeinfer.graph import DType, Graph, GraphView, Node, TensorType, verify
-from edgeinfer.ops import run_graph
-from edgeinfer.passes import DEFAULT_PASSES, MergeTransposes, Patch, Refusal, RemoveIdentity, Rule, run_passes
+from edgeinfer.ops import infer_types, run_graph
+from edgeinfer.passes import (
+    DEFAULT_PASSES,
+    FoldConstants,
+    MergeTransposes,
+    Patch,
+    Refusal,
+    RemoveIdentity,
+    Rule,
+    pass_base,
+    run_passes,
+)
 from edgeinfer.passes.patch import apply_patches
 
 
@@ -48,6 +58,21 @@ class Breaking(Rule):
 
     def match(self, view: GraphView, node: Node) -> Patch | str | None:
         return Patch([node])
+
+
+def test_types_are_inferred_once_for_a_graph_that_passes_leave_alone(builder, monkeypatch):
+    b = builder(x=(2, 3))
+    graph = b.graph(b.node("Relu", "x"))
+    inferred = []
+    monkeypatch.setattr(pass_base, "infer_types", lambda graph: inferred.append(graph) or infer_types(graph))
+    run_passes(graph, [Refuse(), Refuse(), FoldConstants(), Refuse()])
+    assert inferred == [graph]
+    result, _ = run_passes(graph, [Replace(), Refuse(), Replace()])
+    assert [node.op for node in result.nodes] == ["Abs", "Add"]
+    assert len(inferred) == 2
+    Refuse().run(graph)
+    Refuse().run(graph)
+    assert len(inferred) == 4
 
 
 def test_refusals_are_values_with_rule_node_and_reason(builder):

@@ -40,6 +40,14 @@ def test_whole_network_runs_on_integers_and_stays_close(network, samples, backen
     assert [layer.name for layer in result.layers] == ["first", "second", "third", "classifier"]
 
 
+def test_each_stage_is_told(network, samples, backend):
+    told = []
+    PostTraining(backend, samples, measure_all=True, progress=told.append).run(network)
+    assert told[0] == f"running the float model on {len(samples)} samples"
+    assert "measuring the damage of each layer: 4 of 4" in told
+    assert told[-1] == "measuring times"
+
+
 def test_session_gives_what_the_references_give(network, samples, backend):
     graph = PostTraining(backend, samples).run(network).graph
     expected = run_graph(graph, samples[0])["scores"]

@@ -23,6 +23,8 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ${cpu_check}
 
+${large_pages}
+
 define internal ptr @instance(ptr %block) #0 {
   %address = ptrtoint ptr %block to i64
   %above = add i64 %address, 63
@@ -127,6 +129,7 @@ check_cpu:
   %runs_here = call i1 @cpu_has_level()
   br i1 %runs_here, label %fill, label %cpu_error
 fill:
+  call void @ask_for_large_pages(ptr %block, ${size} %needed)
   %instance = call ptr @instance(ptr %block)
   call void @llvm.memset.p0.i64(ptr align 64 %instance, i8 0, i64 ${arena}, i1 false)
   %count = zext i32 %threads to i64
