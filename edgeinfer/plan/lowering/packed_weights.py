@@ -135,16 +135,16 @@ def pack_phases(weight: np.ndarray, filtering: Filtering, columns: int) -> np.nd
         outputs = weight[block * columns : (block + 1) * columns]
         part[:rows, :rows, :, : len(outputs)] = outputs.transpose(2, 3, 1, 0)
         part[..., len(outputs) :] = 0
-        # [tap, phase] of rows and of columns, then channels and columns of the block.
-        phases = part.reshape(taps, stride, taps, stride, channels, columns)
-        both = np.einsum("ir,jc,rpcqno->ijpqno", transform, transform, phases, optimize=True)
+        # Axes: tap and phase of rows, tap and phase of columns; taps become frequencies.
+        down = (transform @ part.reshape(taps, -1)).reshape(size, stride, taps, -1)
+        both = (transform @ down).reshape(size, stride, size, stride, channels, columns)
         place = 0
         for i in range(size):
             for j in range(size):
-                used = both[i, j, : 1 if i == size - 1 else stride, : 1 if j == size - 1 else stride]
-                filters = used.reshape(-1, columns)
-                packed[block, place : place + len(filters)] = filters
-                place += len(filters)
+                used = both[i, : 1 if i == size - 1 else stride, j, : 1 if j == size - 1 else stride]
+                count = used.size // columns
+                packed[block, place : place + count] = used.reshape(count, columns)
+                place += count
     return packed
 
 
