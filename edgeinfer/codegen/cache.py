@@ -32,6 +32,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _COMMON = (
     "abi.py",
     "activation_codes.py",
+    "minimal_filtering.py",
     "simd/*.py",
     "kernels/registry.py",
     "codegen/compiler.py",

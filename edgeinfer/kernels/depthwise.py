@@ -25,6 +25,8 @@ from edgeinfer.simd.pointers import as_i64, buffer_address, claim
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(4, 1)], "avx2": [(4, 1)], "v128": [(4, 1)], "neon": [(2, 1)]}
+# Vectors of channels that are done at once, by kernels with few enough pixels for a register each.
+WIDE_VECTORS = 2
 # Vector registers with which two rows of the picture are made at once.
 PAIR_REGISTERS = 32
 
@@ -49,13 +51,18 @@ class DepthwiseArithmetic:
 
 
 def depthwise_conv(
-    simd: Simd, tile_rows: int, kernel_size: int, arithmetic: DepthwiseArithmetic
+    simd: Simd,
+    tile_rows: int,
+    kernel_size: int,
+    arithmetic: DepthwiseArithmetic,
+    finish_wide: Callable[..., None] | None = None,
 ) -> Callable[..., None]:
     """The kernel's body; ``kernel_size`` is 0 where kernel, stride and dilation are to be read from the params.
 
     With a fixed kernel size the dilation is 1 and the stride 1 or 2 along both axes. ``channels`` counts all channels
     here, at least ``lanes``. The last vector of channels overlaps the one before where they are no multiple of the
-    lanes.
+    lanes. With ``finish_wide(tile, buffers, p, place)`` tiles of ``WIDE_VECTORS`` do as many vectors of channels at
+    once, where they are whole and there is no residual: it writes the outputs of a tile of sums.
     """
     ops = TileOps(simd, tile_rows, 1)
     floats, scratch, float_bytes = simd.buffer, simd.scratch, simd.element_bytes
@@ -66,20 +73,40 @@ def depthwise_conv(
     octets = element_bytes == 1
     add_tap = filter_tap(ops.type, octets)
     window_rows = 2 if simd.level.registers >= PAIR_REGISTERS else 1
+    # Two rows by a stride of 2 have too many pixels for a register each beside what wide tiles need.
+    pairs_by_2 = finish_wide is None
+    has_wide, wide_lanes, store_wide = finish_wide is not None, WIDE_VECTORS * lanes, finish_wide or finish
 
     def row_of_tiles(image_rows: int, stride: int) -> Callable[..., None]:
         """``run(pixels, first, columns, w, bias, buffers, p, place, column)``: all channels of some tiles."""
         window = FilterWindow(ops.type, image_rows, kernel_size or 1, stride, octets, by_offset=simd.level.by_lane)
         addresses_of, apply = window.addresses, window.filter
         taps = kernel_size * kernel_size
+        wide_tile = TileOps(simd, tile_rows, WIDE_VECTORS).type
+        apply_next = FilterWindow(wide_tile, image_rows, kernel_size or 1, stride, octets).filter_next
+
+        @njit(forceinline=True, error_model="numpy")
+        def run_wide(pixels: Any, first: Any, columns: Any, w: Any, bias: Any, buffers: Any, p: Any, place: Any) -> Any:
+            """Do what is there of channels in tiles of several vectors; returns how many channels these are."""
+            addresses, done = addresses_of(pixels, first, columns), p.channels - p.channels % wide_lanes
+            for channel in range(0, done, wide_lanes):
+                tiles, addresses = apply_next(addresses, bias, channel, w, channel * taps)
+                store_wide(tiles[0], buffers, p, place + channel)
+                if image_rows == 2:
+                    store_wide(tiles[image_rows - 1], buffers, p, place + p.y_row + channel)
+            return done
 
         @njit(forceinline=True, error_model="numpy")
         def run(
             pixels: Any, first: Any, columns: Any, w: Any, bias: Any, buffers: Any, p: Any, place: Any, column: Any
         ) -> None:
-            addresses = addresses_of(pixels, first, columns)
             channels, count = p.channels, p.out_width - column
-            first_channel, end, w_index = 0, channels - channels % lanes, 0
+            first_channel, end = 0, channels - channels % lanes
+            if has_wide and p.residual < 0 and count >= tile_rows:
+                first_channel = run_wide(pixels, first, columns, w, bias, buffers, p, place)
+                if first_channel == channels:
+                    return
+            addresses, w_index = addresses_of(pixels, first, columns), first_channel * taps
             while True:
                 for c in range(0, end - first_channel, lanes):
                     channel = first_channel + c
@@ -148,7 +175,7 @@ def depthwise_conv(
             y_start = p.y_start + image * p.y_image + first_row * p.y_row
             row = 0
             while row < task_rows:
-                pair = kernel_size > 0 and row + window_rows <= task_rows
+                pair = kernel_size > 0 and row + window_rows <= task_rows and (pairs_by_2 or p.stride_x == 1)
                 for column in range(0, p.out_width, tile_rows):
                     first = row * p.stride_y * columns + column * p.stride_x
                     place = y_start + row * p.y_row + column * p.y_pixel
@@ -172,7 +199,9 @@ def depthwise_conv(
 @kernel_family("f32_dwconv3x3", CONV_PARAMS, TILES, float16=True)
 def f32_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 3x3 kernels: as ``f32_dwconv``, with the loops over taps unrolled."""
-    return depthwise_conv(simd, tile_rows, 3, _float_arithmetic(simd, tile_rows))
+    # Elsewhere than on AArch64, loads do not move their addresses on.
+    finish_wide = _finish_wide(simd, tile_rows) if simd.level.by_lane else None
+    return depthwise_conv(simd, tile_rows, 3, _float_arithmetic(simd, tile_rows), finish_wide)
 
 
 @kernel_family("f32_dwconv5x5", CONV_PARAMS, TILES, float16=True)
@@ -185,6 +214,18 @@ def f32_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
 def f32_dwconv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with any kernel, stride, dilation and padding, at least ``lanes`` channels."""
     return depthwise_conv(simd, tile_rows, 0, _float_arithmetic(simd, tile_rows))
+
+
+def _finish_wide(simd: Simd, tile_rows: int) -> Callable[..., None]:
+    ops = TileOps(simd, tile_rows, WIDE_VECTORS)
+    clamp, store_tile, columns = ops.clamp, ops.store, ops.columns
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish_wide(tile: Any, buffers: Any, p: Any, place: Any) -> None:
+        y, _, low, high = buffers
+        store_tile(clamp(tile, low, high), y, place, p.y_pixel, tile_rows, columns)
+
+    return finish_wide
 
 
 def _float_arithmetic(simd: Simd, tile_rows: int) -> DepthwiseArithmetic:

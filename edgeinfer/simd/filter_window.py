@@ -37,6 +37,9 @@ class FilterWindow:
         filter: ``filter(addresses, at, start, start_index, w, w_index)``: a tuple with a tile for each row of the
             window. Pixels are read ``at`` bytes behind their addresses, all sums begin with the vector at
             ``start[start_index]``, and the taps' vectors of weights lie one after the other from ``w[w_index]`` on.
+        filter_next: ``filter_next(addresses, start, start_index, w, w_index)``: the same for as many vectors of
+            channels as the tile has, and the addresses of the channels behind these: each moves on as it is read from.
+            Numbers of x are those of the tile.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class FilterWindow:
         self.columns = (tile.rows - 1) * stride + kernel
         self.addresses = _addresses(self.rows, self.columns)
         self.filter = _filter(tile, image_rows, kernel, stride, octets, by_offset, self.rows, self.columns)
+        self.filter_next = _filter_next(tile, image_rows, kernel, stride, self.rows, self.columns)
 
 
 def _addresses(rows: int, columns: int) -> Any:
@@ -93,7 +97,6 @@ def _filter(
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             addresses, at, start, start_index, w, w_index = args
             at = ordered_value(builder, at) if by_offset else at
-            multiply_add = llvm_function(builder, "fmuladd", vector, 3)
             first = builder.load(element_pointer(builder, start, start_index, vector), align=vector.element_bytes)
             sums = [[first] * tile.rows for _ in range(image_rows)]
             weights = [
@@ -109,16 +112,79 @@ def _filter(
 
             for window_row in range(window_rows):
                 values = [pixel(window_row * window_columns + column) for column in range(window_columns)]
-                for row in range(image_rows):
-                    ky = window_row - row * stride
-                    for kx in range(kernel if 0 <= ky < kernel else 0):
-                        for i in range(tile.rows):
-                            factors = [values[i * stride + kx], weights[ky * kernel + kx], sums[row][i]]
-                            sums[row][i] = builder.call(multiply_add, factors)
+                _add_row(builder, vector, sums, values, weights, window_row, kernel, stride)
             return cgutils.pack_array(builder, [pack_tile(builder, tile, row) for row in sums])
 
         pixel_addresses = types.UniTuple(types.int64, window_rows * window_columns)
         arguments = (pixel_addresses, types.int64, tile.pointer, types.int64, tile.pointer, types.int64)
+        return result(*arguments), codegen
+
+    return apply
+
+
+def _add_row(
+    builder: Any,
+    vector: Vector,
+    sums: list[list[Any]],
+    values: list[Any],
+    weights: list[Any],
+    window_row: int,
+    kernel: int,
+    stride: int,
+) -> None:
+    """Emit the products of one row of input pixels, added to ``sums[row][column]`` of the window."""
+    multiply_add = llvm_function(builder, "fmuladd", vector, 3)
+    for row, columns in enumerate(sums):
+        ky = window_row - row * stride
+        for kx in range(kernel if 0 <= ky < kernel else 0):
+            for i, total in enumerate(columns):
+                factors = [values[i * stride + kx], weights[ky * kernel + kx], total]
+                columns[i] = builder.call(multiply_add, factors)
+
+
+def _filter_next(tile: Tile, image_rows: int, kernel: int, stride: int, window_rows: int, window_columns: int) -> Any:
+    vector, lanes, count, taps = tile.vector, tile.vector.lanes, window_rows * window_columns, kernel * kernel
+    vector_bytes = lanes * vector.element_bytes
+
+    @intrinsic
+    def apply(typing_context: Any, addresses: Any, start: Any, start_index: Any, w: Any, w_index: Any) -> Any:
+        pixel_addresses = types.UniTuple(types.int64, count)
+        result = types.Tuple([types.UniTuple(tile, image_rows), pixel_addresses])
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            addresses, start, start_index, w, w_index = args
+            places = [builder.extract_value(addresses, place) for place in range(count)]
+            parts = range(tile.vectors)
+
+            def load(pointer: Any, index: Any) -> Any:
+                return builder.load(element_pointer(builder, pointer, index, vector), align=vector.element_bytes)
+
+            # By part: rows and columns of the window, and taps.
+            sums, weights = [], []
+            for part in parts:
+                first = load(start, offset_by(builder, start_index, part * lanes))
+                sums.append([[first] * tile.rows for _ in range(image_rows)])
+                at = offset_by(builder, w_index, part * taps * lanes)
+                weights.append([load(w, offset_by(builder, at, tap * lanes)) for tap in range(taps)])
+            for window_row in range(window_rows):
+                values: list[list[Any]] = [[] for _ in parts]
+                for column in range(window_columns):
+                    place = window_row * window_columns + column
+                    for part in parts:
+                        at = ir.Constant(_I64, part * vector_bytes)
+                        values[part].append(load_floats(builder, places[place], at, vector, octets=False))
+                    moved = builder.add(places[place], ir.Constant(_I64, tile.vectors * vector_bytes))
+                    places[place] = ordered_value(builder, moved)
+                for part in parts:
+                    _add_row(builder, vector, sums[part], values[part], weights[part], window_row, kernel, stride)
+            tiles = [
+                pack_tile(builder, tile, [sums[part][row][i] for i in range(tile.rows) for part in parts])
+                for row in range(image_rows)
+            ]
+            both = [cgutils.pack_array(builder, tiles), cgutils.pack_array(builder, places)]
+            return context.make_tuple(builder, signature.return_type, both)
+
+        arguments = (pixel_addresses, tile.pointer, types.int64, tile.pointer, types.int64)
         return result(*arguments), codegen
 
     return apply

@@ -25,12 +25,13 @@ FAMILIES = (
 )  # fmt: skip
 
 # Cycles to transform one tile of one vector of channels there, or back, by input pixels of the tile along one axis;
-# those of 4 and 6 were measured on Zen 3 and 4, the others are executed instructions on AArch64.
-TRANSFORM_CYCLES = {4: 70, 5: 130, 6: 180, 8: 360}
+# those of 4 and 6 were measured on Zen 3 and 4, the others are what they compute on AArch64.
+TRANSFORM_CYCLES = {4: 70, 5: 130, 6: 180, 8: 480}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 6
 # Vector multiply-adds of a cycle, by bytes of a vector: costs are counted in the time of one.
 MULTIPLY_ADDS_PER_CYCLE = {64: 1, 32: 2, 16: 1}
+SHORT_VECTOR_BYTES = 16
 
 
 class TileTasks(NamedTuple):
@@ -57,7 +58,26 @@ class TileTasks(NamedTuple):
         }  # fmt: skip
 
 
-def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int) -> TileTasks:
+def _sizes(total: int, most: int) -> list[tuple[int, int]]:
+    """``total`` cut into parts of ``most`` and a rest: pairs of a size and how many parts have it."""
+    return [(most, total // most), (total % most, 1)] if total % most else [(most, total // most)]
+
+
+def _products_set_the_pace(kernel: KernelRow, lanes: int) -> bool:
+    """Whether the number of multiply-adds decides alone: with short vectors. Others were measured as they are."""
+    return lanes * kernel.element_bytes == SHORT_VECTOR_BYTES
+
+
+def _padded_tiles(high: int, wide: int, rows: int, columns: int, tile_rows: int) -> int:
+    """Tiles that tasks of ``rows`` x ``columns`` compute of ``high`` x ``wide``: whole register tiles in each task."""
+    return sum(
+        math.ceil(task_rows * task_columns / tile_rows) * tile_rows * count * times
+        for task_rows, count in _sizes(high, rows)
+        for task_columns, times in _sizes(wide, columns)
+    )
+
+
+def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile_floats: int, lanes: int) -> TileTasks:
     """Cut the output into blocks of tiles that fit the cache, and these by output channels to occupy all threads.
 
     Args:
@@ -65,6 +85,7 @@ def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile
         kernel: the kernel.
         threads: number of workers.
         tile_floats: floats of one frequency of one tile of the transformed input.
+        lanes: floats of a vector.
     """
     output, tile_rows, block_columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
     high, wide = math.ceil(geometry.out_height / output), math.ceil(geometry.out_width / output)
@@ -75,8 +96,12 @@ def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile
     column_tasks = math.ceil(wide / columns)
     columns = math.ceil(wide / column_tasks)
     rows = max(1, min(high, limit // columns))
+    rows = math.ceil(high / math.ceil(high / rows))
+    if _products_set_the_pace(kernel, lanes):
+        # Down to half of the rows, those that fill register tiles best: fewer would read the filters too often.
+        fewer = range(rows, max(1, rows // 2) - 1, -1)
+        rows = min(fewer, key=lambda rows: _padded_tiles(high, wide, rows, columns, tile_rows))
     row_tasks = math.ceil(high / rows)
-    rows = math.ceil(high / row_tasks)
     blocks = math.ceil(geometry.out_channels / block_columns)
     tasks = geometry.batch * row_tasks * column_tasks
     wanted = TASKS_PER_THREAD * threads if threads > 1 else 1
@@ -107,16 +132,20 @@ def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     filtering = filtering_of(kernel)
     stride = filtering.stride
-    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes))
-    task_tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
+    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes), lanes)
+    if _products_set_the_pace(kernel, lanes):
+        high, wide = (math.ceil(size / filtering.output) for size in (geometry.out_height, geometry.out_width))
+    else:
+        high, wide = tasks.rows * tasks.row_tasks, tasks.columns * tasks.column_tasks
+    tiles = _padded_tiles(high, wide, tasks.rows, tasks.columns, tile_rows)
     out_columns = math.ceil(geometry.out_channels / columns) * columns
     block_floats = filtering.products * geometry.channels / width * out_columns
-    products = task_tiles * block_floats / lanes
-    filters = threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
+    products = tiles * block_floats / lanes
+    filters = tasks.pixel_tasks * threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
     vectors_in = stride * math.ceil(stride * geometry.channels / lanes)
     vectors = vectors_in * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
-    transforms = tasks.rows * tasks.columns * vectors * TRANSFORM_CYCLES[filtering.size] * rate
-    return geometry.batch * tasks.pixel_tasks * (max(products, filters) + transforms)
+    transforms = high * wide * vectors * TRANSFORM_CYCLES[filtering.size] * rate
+    return geometry.batch * (max(products, filters) + transforms)
 
 
 def emit_winograd(
@@ -133,7 +162,7 @@ def emit_winograd(
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     filtering, frequencies = filtering_of(kernel), frequencies_of(kernel)
     units = _tile_units(geometry, kernel, lanes)
-    tasks = cut_tile_tasks(geometry, kernel, context.threads, units)
+    tasks = cut_tile_tasks(geometry, kernel, context.threads, units, lanes)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "w": packed_filters(context, weight, kernel),

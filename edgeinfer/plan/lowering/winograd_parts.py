@@ -62,7 +62,7 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     rate = MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
-    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry))
+    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry), lanes)
     tiles = tasks.rows * math.ceil(tasks.columns / tile_rows) * tile_rows
     products = frequencies_of(kernel) * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
     row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
@@ -84,7 +84,7 @@ def emit_winograd_parts(
     lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
     frequencies = frequencies_of(kernel)
-    tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry))
+    tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry), lanes)
     values = {
         **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
         "x": x, "residual": residual, "y": y,
