@@ -52,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundle and say what it is."""
+    importlib.import_module("edgeinfer.codegen.pack").require_compiler("exporting")
     bundle = importlib.import_module("edgeinfer.codegen.bundle")
     sources = importlib.import_module("edgeinfer.codegen.bundle_sources")
     target = importlib.import_module("edgeinfer.codegen.targets").find_target(arguments.target)

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     pack = importlib.import_module("edgeinfer.codegen.pack")
     target = importlib.import_module("edgeinfer.codegen.targets").find_target(arguments.target)
     start = time.perf_counter()
-    library, _ = pack.build_pack(target, arguments.output, _show)
+    library = pack.build_pack(target, arguments.output, _show).library
     seconds = time.perf_counter() - start
     print(f"{library}: {bytes_text(library.stat().st_size)}, built in {seconds:.0f} s")
     return 0

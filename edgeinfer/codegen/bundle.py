@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from edgeinfer.codegen.bundle_module import bundle_object, describe_bundle, entr
 from edgeinfer.codegen.bundle_ports import bundle_ports
 from edgeinfer.codegen.bundle_sources import build_file_text, header_text, threads_header_text
 from edgeinfer.codegen.linker import find_linker, find_web_linker, link_shared, link_web_module
-from edgeinfer.codegen.pack import compile_all, list_kernels
+from edgeinfer.codegen.pack import compile_all, list_kernels, require_compiler
 from edgeinfer.codegen.targets import Target
 from edgeinfer.errors import DynamicShapeError, InputError, KernelError, PlanError
 from edgeinfer.files import replacing
@@ -74,8 +73,7 @@ def export_bundle(
         PlanError: if a step has no kernel, listing all of these.
         KernelError: if there is no compiler, or the folder cannot be written.
     """
-    if importlib.util.find_spec("numba") is None:
-        raise KernelError("exporting needs the compiler: pip install 'edgeinfer[jit]'")
+    require_compiler("exporting")
     shapes = _complete_shapes(graph, shapes)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from edgeinfer.codegen.pack import build_pack
+from edgeinfer.codegen.pack import Pack, build_pack
 from edgeinfer.codegen.targets import TARGETS
 from edgeinfer.errors import KernelError
 
@@ -28,16 +29,23 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def build_wheel(architecture: str, folder: Path) -> None:
-    """Build the packs of all levels of an architecture and a wheel that carries them.
+    """Build the packs of all levels of an architecture, each on that of the level below, and a wheel with them.
 
     Raises:
         KernelError: if a pack or the wheel cannot be built.
     """
     with tempfile.TemporaryDirectory(prefix="edgeinfer-packs-") as packs:
-        for target in TARGETS.values():
-            if target.level.architecture == architecture:
+        built: dict[str, Pack] = {}
+        # The best levels come first in the list, and lean on others.
+        for target in reversed(TARGETS.values()):
+            level = target.level
+            if level.architecture == architecture:
                 print(f"compiling kernels for {target.name}", flush=True)
-                build_pack(target, Path(packs), lambda done, total, name: None)
+                start = time.perf_counter()
+                pack = build_pack(target, Path(packs), lambda done, total, name: None, built.get(level.base))
+                built[level.name] = pack
+                size, seconds = pack.library.stat().st_size, time.perf_counter() - start
+                print(f"  {size / 1e3:.0f} kB, {seconds:.0f} s", flush=True)
         environment = {
             **os.environ,
             "EDGEINFER_WHEEL_PACKS": packs,

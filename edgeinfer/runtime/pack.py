@@ -86,12 +86,12 @@ class PackLibrary:
             )
         library = os.path.splitext(path)[0] + ".so"
         try:
-            with open(library, "rb") as file:
-                content = file.read()
-            if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-                raise KernelError(f"the kernel pack {library} is damaged: build it again with edgeinfer pack")
-            self._library = ctypes.CDLL(os.path.abspath(library))
             self.level = str(manifest["level"])
+            # By level: its own library, then those that it leans on, which have what is the same there.
+            self._libraries = {self.level: _open_library(library, manifest["sha256"])}
+            for base in manifest.get("bases", ()):
+                library = os.path.join(os.path.dirname(path), os.path.basename(base["library"]))
+                self._libraries[str(base["level"])] = _open_library(library, base["sha256"])
             rows = [KernelRow.from_json(row) for row in manifest["kernels"]]
             self.kernel_set = KernelSet(self.level, int(manifest["lanes"]), rows)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -106,7 +106,22 @@ class PackLibrary:
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self._address(f"{family}__{self.level}"))
 
     def _address(self, name: str) -> int:
-        try:
-            return int(ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0)
-        except AttributeError as error:
-            raise KernelError(f"the kernel pack for {self.level} has no kernel {name}") from error
+        stem = name.removesuffix(self.level)
+        for level, library in self._libraries.items():
+            with contextlib.suppress(AttributeError):
+                return int(ctypes.cast(getattr(library, stem + level), ctypes.c_void_p).value or 0)
+        raise KernelError(f"the kernel pack for {self.level} has no kernel {name}")
+
+
+def _open_library(path: str, sha256: str) -> ctypes.CDLL:
+    """A library whose contents have been checked.
+
+    Raises:
+        KernelError: if they are other than they were.
+        OSError: if it cannot be read or loaded.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise KernelError(f"the kernel pack {path} is damaged: build it again with edgeinfer pack")
+    return ctypes.CDLL(os.path.abspath(path))

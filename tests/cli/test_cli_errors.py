@@ -131,6 +131,16 @@ def run_without(package: str, cache: Path, *arguments: object) -> subprocess.Com
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_what_compiles_says_what_to_install(package, shipped, tmp_path):
+    export = ["export", shipped, "--target", "aarch64", "--shape", "image=1x3x32x32", "-o", tmp_path / "bundle"]
+    for arguments, purpose in ((export, "exporting"), (["pack", "--target", "aarch64", "-o", tmp_path], "building")):
+        done = run_without(package, tmp_path, *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"edgeinfer {arguments[0]}: {purpose}")
+        assert "pip install 'edgeinfer[jit]'" in done.stderr
+
+
 def test_no_kernels_and_no_compiler_says_what_to_install(shipped, tmp_path):
     done = run_without("numba", tmp_path, "bench", shipped, "--runs", 1)
     assert done.returncode == 2
