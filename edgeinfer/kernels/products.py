@@ -8,7 +8,7 @@ from typing import Any
 from numba import njit
 
 from edgeinfer.simd.byte_tile import ByteTileOps
-from edgeinfer.simd.lane_products import lane_products
+from edgeinfer.simd.lane_products import FloatLanes, lane_products
 from edgeinfer.simd.prefetch import prefetch
 from edgeinfer.simd.tile import TileOps
 
@@ -20,27 +20,9 @@ def inner_products(ops: TileOps | ByteTileOps) -> Callable[..., Any]:
     ``w[w_index + k * columns]``, or of quads of bytes in their places. Where the processor multiplies by one lane of
     a vector, a vector of k is read at once.
     """
-    outer, columns, lanes = ops.outer, ops.columns, ops.lanes
-    if isinstance(ops, ByteTileOps):
-        by_lane, outer_lanes = ops.by_lane, ops.outer_lanes
-    elif ops.by_lane:
-        return lane_products(ops.type)
-    else:
-        by_lane, outer_lanes = False, outer
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
-        k = 0
-        if by_lane:
-            while k + lanes <= count:
-                tile = outer_lanes(tile, x, index + k, row_stride, w, w_index + k * columns)
-                k += lanes
-        while k < count:
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-            k += 1
-        return tile
-
-    return accumulate
+    if not ops.by_lane:
+        return products_one_by_one(ops.outer, ops.columns)
+    return ops.products if isinstance(ops, ByteTileOps) else lane_products(ops.type, FloatLanes(ops.type))
 
 
 def prefetching_products(ops: TileOps | ByteTileOps) -> Callable[..., Any]:

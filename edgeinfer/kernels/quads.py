@@ -65,11 +65,22 @@ def x8_taps(simd: Simd) -> Callable[..., None]:
                 inside = row >= 0 and column >= 0
                 y[place + kx * channels + c] = x[row + column * channels + c] ^ p.flip if inside else fill
 
-    @njit(forceinline=True, error_model="numpy")
-    def copy(y: Any, place: Any, x: Any, start: Any, run: Any, flip: Any) -> None:
-        for at in range(0, run - 8, 8):
-            copy_octet(y, place + at, x, start + at, flip)
-        copy_octet(y, place + run - 8, x, start + run - 8, flip)
+    @njit(error_model="numpy")
+    def copy(
+        y: Any, place: Any, pixel_bytes: Any, x: Any, start: Any, step: Any, count: Any, run: Any, flip: Any
+    ) -> None:
+        last = run - 8
+        if last <= 8:
+            for _ in range(count):
+                copy_octet(y, place, x, start, flip)
+                copy_octet(y, place + last, x, start + last, flip)
+                place, start = place + pixel_bytes, start + step
+            return
+        for _ in range(count):
+            for at in range(0, last, 8):
+                copy_octet(y, place + at, x, start + at, flip)
+            copy_octet(y, place + last, x, start + last, flip)
+            place, start = place + pixel_bytes, start + step
 
     def body(p: Any, worker: Any) -> None:
         x, y = buffer_u8(worker, p.x), buffer_u8(worker, p.y)
@@ -93,9 +104,18 @@ def x8_taps(simd: Simd) -> Callable[..., None]:
                     first, stop = (first_inside, stop_inside) if source >= 0 else (out_width, out_width)
                     for column in range(first):
                         at_border(y, place + column * pixel_bytes, x, row, column * stride - pad_left, p)
-                    start = row - pad_left * channels
-                    for column in range(first, stop):
-                        copy(y, place + column * pixel_bytes, x, start + column * stride * channels, run, flip)
+                    start = row + (first * stride - pad_left) * channels
+                    copy(
+                        y,
+                        place + first * pixel_bytes,
+                        pixel_bytes,
+                        x,
+                        start,
+                        stride * channels,
+                        stop - first,
+                        run,
+                        flip,
+                    )
                     for column in range(stop, out_width):
                         at_border(y, place + column * pixel_bytes, x, row, column * stride - pad_left, p)
 

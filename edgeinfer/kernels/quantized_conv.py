@@ -18,7 +18,7 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import patch_reader
-from edgeinfer.kernels.products import prefetching_products
+from edgeinfer.kernels.products import inner_products, prefetching_products
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, byte_output, quantized_output
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
@@ -45,7 +45,7 @@ POINTWISE_TILES = {
     "avx2": [(4, 2), (8, 1)],
     "v128": [(4, 2), (8, 1)],
     "dotprod": [(5, 4), (7, 3), (8, 2)],
-    "neon": [(4, 4), (7, 2)],
+    "neon": [(3, 6), (4, 4), (7, 2)],
 }
 
 
@@ -93,29 +93,6 @@ def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, patch_reader(simd, zero_point_border)))
 
 
-def pointwise_products(ops: ByteTileOps) -> Callable[..., Any]:
-    """As ``inner_products``, for weights packed by groups."""
-    outer, half, group, columns, lanes = ops.outer, ops.outer_half, ops.outer_group, ops.columns, ops.lanes
-    by_lane = ops.by_lane
-
-    @njit(forceinline=True, error_model="numpy")
-    def accumulate(tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any) -> Any:
-        k = 0
-        if by_lane:
-            while k + lanes <= count:
-                tile = group(tile, x, index + k, row_stride, w, w_index + k * columns)
-                k += lanes
-            if k + lanes // 2 <= count:
-                tile = half(tile, x, index + k, row_stride, w, w_index + k * columns)
-                k += lanes // 2
-        while k < count:
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-            k += 1
-        return tile
-
-    return accumulate
-
-
 @kernel_family("qu8_pointwise", QUANTIZED_CONV_PARAMS, POINTWISE_TILES, width=4, grouped=1)
 def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Pointwise convolution of one row of at least ``rows`` pixels to bytes, with no activation but bounds.
@@ -123,8 +100,10 @@ def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
     The last tile of pixels overlaps the one before where they are no multiple of its rows.
     """
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
-    splat_sums, splat_floats, scaled_by = sums.splat_row, floats.splat_row, sums.scaled_by
-    inner, columns, output = pointwise_products(sums), sums.columns, byte_output(simd, floats)
+    splat_sums, load_scales, scaled_by = sums.splat_row, TileOps(simd, 1, vectors).splat_row, sums.scaled_by
+    reloads = sums.by_lane
+    inner = sums.grouped_products if sums.by_lane else inner_products(sums)
+    columns, output = sums.columns, byte_output(simd, floats)
     buffers_of, write = output.buffers, output.write
 
     def body(p: Any, worker: Any) -> None:
@@ -142,9 +121,10 @@ def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
             stop = min(pixels, first + task_pixels)
             for block in range(first_block, min(blocks, first_block + task_blocks)):
                 channel = block * columns
-                begin, scales = splat_sums(bias, channel), splat_floats(factors, channel)
+                first_sums, scales = splat_sums(bias, channel), load_scales(factors, channel)
                 for at in range(first, stop, tile_rows):
                     pixel = min(at, pixels - tile_rows)
+                    begin = splat_sums(bias, channel) if reloads else first_sums
                     tile = inner(begin, x, pixel * channels, channels, w, channel * channels, channels)
                     place = y_start + pixel * y_pixel + channel
                     write(scaled_by(tile, scales), buffers, place, tile_rows, out_channels - channel)

@@ -19,43 +19,52 @@ from edgeinfer.simd.byte_filter import ByteFilter
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.pointers import advance, as_u8, buffer_f32, buffer_u8, bytes_as_f32, claim
 from edgeinfer.simd.tile import TileOps
-from edgeinfer.simd.vectors import bits_to_f32, bits_to_i32
+from edgeinfer.simd.vectors import bits_to_f32
 
 # x is signed bytes here, which other levels like it do not take.
-TILES: dict[str, list[tuple[int, int]]] = {"neon": [(4, 2)], "rvv": []}
+TILES: dict[str, list[tuple[int, int]]] = {"dotprod": [(4, 2)], "neon": [(2, 4)], "rvv": []}
 
 
 @kernel_family("i8_dwconv3x3", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def i8_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Depthwise convolution with 3x3 kernels, dilation 1, stride 1 or 2 along x, at least a tile of channels."""
+    """Depthwise convolution with 3x3 kernels, dilation 1, stride 1 or 2 both ways, at least a window of outputs."""
     return _depthwise(simd, 3, tile_rows, vectors)
 
 
 @kernel_family("i8_dwconv5x5", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def i8_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Depthwise convolution with 5x5 kernels, dilation 1, stride 1 or 2 along x, at least a tile of channels."""
+    """Depthwise convolution with 5x5 kernels, dilation 1, stride 1 or 2 both ways, at least a window of outputs."""
     return _depthwise(simd, 5, tile_rows, vectors)
 
 
 def _row_copy(simd: Simd) -> Callable[..., None]:
-    """``copy(y, at, x, start, count, flip)``: at least a vector of bytes, xor ``flip``, four vectors at once."""
+    """``copy(y, at, x, start, count)``: at least a vector of bytes, four vectors at once."""
     load, store, octets = simd.load, simd.store, 4 * simd.lanes
 
     @njit(forceinline=True, error_model="numpy")
-    def move(y: Any, at: Any, x: Any, start: Any, flip: Any) -> None:
-        value = bits_to_i32(load(bytes_as_f32(advance(x, start)), 0)) ^ flip
-        store(bytes_as_f32(advance(y, at)), 0, bits_to_f32(value))
+    def read(x: Any, at: Any) -> Any:
+        return load(bytes_as_f32(advance(x, at)), 0)
 
     @njit(forceinline=True, error_model="numpy")
-    def copy(y: Any, at: Any, x: Any, start: Any, count: Any, flip: Any) -> None:
+    def write(y: Any, at: Any, value: Any) -> None:
+        store(bytes_as_f32(advance(y, at)), 0, value)
+
+    @njit(forceinline=True, error_model="numpy")
+    def copy(y: Any, at: Any, x: Any, start: Any, count: Any) -> None:
         done = 0
         while done + 4 * octets <= count:
-            for part in range(4):
-                move(y, at + done + part * octets, x, start + done + part * octets, flip)
+            place = start + done
+            a, b = read(x, place), read(x, place + octets)
+            c, d = read(x, place + 2 * octets), read(x, place + 3 * octets)
+            place = at + done
+            write(y, place, a)
+            write(y, place + octets, b)
+            write(y, place + 2 * octets, c)
+            write(y, place + 3 * octets, d)
             done += 4 * octets
         while done < count:
             first = min(done, count - octets)
-            move(y, at + first, x, start + first, flip)
+            write(y, at + first, read(x, start + first))
             done = first + octets
 
     return copy
@@ -64,11 +73,10 @@ def _row_copy(simd: Simd) -> Callable[..., None]:
 def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[..., None]:
     sums, floats = ByteTileOps(simd, pixels, vectors), TileOps(simd, pixels, vectors)
     output, columns = byte_output(simd, floats), sums.columns
-    splat_sums, splat_floats, scaled_by = sums.splat_row, floats.splat_row, sums.scaled_by
+    splat_sums, load_scales, scaled_by = sums.splat_row, TileOps(simd, 1, vectors).splat_row, sums.scaled_by
     output_buffers, write = output.buffers, output.write
     copy, splat_i32, octets = _row_copy(simd), simd.splat_i32, 4 * simd.lanes
     store = simd.store
-    flip_bits = np.int32(-0x7F7F7F80 if simd.level.byte_traits["x_offset"] else 0)
 
     @njit(forceinline=True, error_model="numpy")
     def fill(patch: Any, at: Any, count: Any, value: Any) -> None:
@@ -80,42 +88,60 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
         patch: Any, at: Any, x: Any, row: Any, left: Any, pixels_of_row: Any, width: Any, channels: Any, pad_mode: Any,
         quad: Any,
     ) -> None:  # fmt: skip
-        flip, column = splat_i32(flip_bits), 0
+        column = 0
         while column < pixels_of_row:
             position = left + column
             if 0 <= position < width:
                 count = min(pixels_of_row - column, width - position)
-                copy(patch, at + column * channels, x, row + position * channels, count * channels, flip)
+                copy(patch, at + column * channels, x, row + position * channels, count * channels)
                 column += count
                 continue
             source = source_index(position, width, pad_mode)
             if source < 0:
-                fill(patch, at + column * channels, channels, splat_i32(quad) ^ flip)
+                fill(patch, at + column * channels, channels, splat_i32(quad))
             else:
-                copy(patch, at + column * channels, x, row + source * channels, channels, flip)
+                copy(patch, at + column * channels, x, row + source * channels, channels)
             column += 1
 
     def rows_at(stride: int) -> Callable[..., None]:
         bytes_filter = ByteFilter(simd, size, stride, pixels, vectors)
         load_weights, apply, weight_bytes = bytes_filter.load_weights, bytes_filter.apply, bytes_filter.weight_bytes
+        hold_weights, image_rows = bytes_filter.hold_weights, bytes_filter.image_rows
+
+        @njit(forceinline=True, error_model="numpy")
+        def window(
+            begin: Any, weights: Any, scales: Any, patch: Any, source: Any, row_pitch: Any, channels: Any, buffers: Any,
+            target: Any, y_row: Any,
+        ) -> None:  # fmt: skip
+            tiles = apply(begin, weights, patch, source, row_pitch, channels)
+            write(scaled_by(tiles[0], scales), buffers, target, pixels, columns)
+            if image_rows == 2:
+                write(scaled_by(tiles[-1], scales), buffers, target + y_row, pixels, columns)
 
         @njit(error_model="numpy", forceinline=True)
         def run(
             patch: Any, w: Any, bias: Any, factors: Any, buffers: Any, start: Any, rows: Any, width: Any,
             channels: Any, row_pitch: Any, row_step: Any, y_row: Any, y_pixel: Any,
         ) -> None:  # fmt: skip
-            packed = 0
+            packed, whole = 0, width // pixels
+            over = (whole + 1) * pixels - width if whole * pixels < width else 0
             for c in range(0, channels, columns):
                 channel = min(c, channels - columns)
                 weights, begin = load_weights(w, packed), splat_sums(bias, channel)
-                scales = splat_floats(factors, channel)
+                scales = load_scales(factors, channel)
                 packed += weight_bytes
-                for row in range(rows):
-                    first, place = channel + row * row_step, start + channel + row * y_row
-                    for at in range(0, width, pixels):
-                        column = min(at, width - pixels)
-                        tile = apply(begin, weights, patch, first + column * stride * channels, row_pitch, channels)
-                        write(scaled_by(tile, scales), buffers, place + column * y_pixel, pixels, columns)
+                for next_row in range(0, rows, image_rows):
+                    row = min(next_row, rows - image_rows)
+                    source, target = channel + row * row_step, start + channel + row * y_row
+                    for at in range(whole):
+                        if image_rows == 1:
+                            weights = hold_weights(weights, at)
+                        window(begin, weights, scales, patch, source, row_pitch, channels, buffers, target, y_row)
+                        source, target = source + pixels * stride * channels, target + pixels * y_pixel
+                    if over > 0:
+                        # The last window overlaps the one before.
+                        source, target = source - over * stride * channels, target - over * y_pixel
+                        window(begin, weights, scales, patch, source, row_pitch, channels, buffers, target, y_row)
 
         return run
 
@@ -141,13 +167,14 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
             task = claim(worker)
             if task >= p.tiles:
                 break
-            first_row, image = task % p.row_tasks * p.task_rows, task // p.row_tasks
-            rows = min(p.task_rows, p.out_height - first_row)
+            # The last task overlaps the one before where rows are no multiple of a task's.
+            rows, image = p.task_rows, task // p.row_tasks
+            first_row = min(task % p.row_tasks * rows, p.out_height - rows)
             top, picture = first_row * p.stride_y - p.pad_top, image * p.height * p.width * channels
             for row in range((rows - 1) * p.stride_y + size):
                 source = source_index(top + row, p.height, p.pad_mode)
                 if source < 0:
-                    fill(patch, row * row_pitch, row_pitch, splat_i32(np.int32(p.fill)) ^ splat_i32(flip_bits))
+                    fill(patch, row * row_pitch, row_pitch, splat_i32(np.int32(p.fill)))
                 else:
                     start = picture + source * p.width * channels
                     read_row(

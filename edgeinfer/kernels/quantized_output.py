@@ -13,13 +13,14 @@ from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.registry import Simd, struct
-from edgeinfer.simd.byte_tile import store_bytes_of
+from edgeinfer.simd.byte_tile import store_bytes_of, store_plain_bytes_of
 from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
 QUANTIZED_CONV_PARAMS = struct(
-    # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place
-    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch",
+    # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place;
+    # whether y's rounding is plain, see edgeinfer.simd.rounding
+    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch plain_y",
     CONV_FLOATS + " y_scale",
 )
 
@@ -84,16 +85,20 @@ class ByteOutput:
 
 def byte_output(simd: Simd, ops: TileOps) -> ByteOutput:
     """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS."""
-    store_bytes = store_bytes_of(simd, ops.type)
+    store_bytes, has_plain = store_bytes_of(simd, ops.type), simd.level.architecture == "aarch64"
+    store_plain_bytes = store_plain_bytes_of(simd, ops.type)
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        return buffer_u8(worker, p.y), p.y_pixel, p.y_zero_point, np.float32(p.low), np.float32(p.high)
+        return buffer_u8(worker, p.y), p.y_pixel, p.y_zero_point, np.float32(p.low), np.float32(p.high), p.plain_y
 
     @njit(forceinline=True, error_model="numpy")
     def write(tile: Any, buffers: Any, place: Any, rows: Any, columns: Any) -> None:
-        y, y_pixel, zero_point, low, high = buffers
-        store_bytes(tile, y, place, y_pixel, rows, columns, zero_point, low, high)
+        y, y_pixel, zero_point, low, high, plain = buffers
+        if has_plain and plain != 0:
+            store_plain_bytes(tile, y, place, y_pixel, rows, columns, zero_point)
+        else:
+            store_bytes(tile, y, place, y_pixel, rows, columns, zero_point, low, high)
 
     return ByteOutput(buffers, write)
 

@@ -18,6 +18,7 @@ from edgeinfer.plan.lowering import LoweringContext, NotNative, find_lowering
 from edgeinfer.plan.memory import align
 from edgeinfer.plan.packing import Packer, Packing, pack_by_references
 from edgeinfer.plan.plan import NativeStep, Plan, PlannedTensor
+from edgeinfer.plan.signed_bytes import takes_signed_bytes, with_signed_bytes
 from edgeinfer.plan.specialize import check_input_shapes, specialize
 from edgeinfer.plan.step import HostStep, KernelStep, Step
 from edgeinfer.plan.views import view_source
@@ -64,6 +65,7 @@ def plan_static(
     choices: Mapping[str, str] | None = None, packer: Packer = pack_by_references,
 ) -> Plan:  # fmt: skip
     """Plan a static graph; see ``make_plan``."""
+    static = with_signed_bytes(static) if takes_signed_bytes(kernels) else static
     context = LoweringContext(
         kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision, choices
     )

@@ -51,6 +51,7 @@ class Executor:
         self._table["params"] = self._params.ctypes.data + np.array(offsets, np.int64)
         count = len(plan.inputs) + len(plan.outputs)
         self._bases = np.zeros(FIRST_BINDING + count, np.int64)
+        self._places = self._table.ctypes.data, self._bases.ctypes.data, self._arena.ctypes.data
         self._stretches = self._cut(plan.steps)
 
     @property
@@ -121,15 +122,14 @@ class Executor:
         return min(times, default=0.0)
 
     def _bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        self._bases[0], self._bases[1] = self._arena.ctypes.data, self.plan.weights.data.ctypes.data
-        for index, array in enumerate((*inputs, *outputs), FIRST_BINDING):
-            self._bases[index] = array.ctypes.data
+        arrays = (self.plan.weights.data, *inputs, *outputs)
+        self._bases[:] = [self._places[-1], *[array.__array_interface__["data"][0] for array in arrays]]
 
     def _run_native(self, first: int, last: int) -> None:
         assert self._team is not None
         plan = self.plan
-        scratch = self._arena.ctypes.data + plan.activation_bytes
-        self._team.run(self._table.ctypes.data, first, last, self._bases.ctypes.data, scratch, plan.scratch_bytes)
+        table, bases, arena = self._places
+        self._team.run(table, first, last, bases, arena + plan.activation_bytes, plan.scratch_bytes)
 
     def _run_host(self, step: HostStep, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         node = step.node

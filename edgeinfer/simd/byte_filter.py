@@ -1,24 +1,27 @@
 """Depthwise filters of bytes with int32 sums: each channel's taps times its own weights, all weights in registers.
 
+A window is ``image_rows`` rows of ``pixels`` neighbouring outputs. The pixels under it are read once, column by column.
 How products are added up is the level's ``dot``:
 
-* ``sdot``, ``usdot``: the pixels of four kernel rows are interleaved, so that four taps of a channel make one quad. A
-  column of them serves all outputs that it is under.
+* ``sdot``, ``usdot``: the pixels of four rows are interleaved, so that four taps of a channel make one quad. A column
+  of them serves all outputs that it is under; with weights of 0 in the right places also those of different rows.
 * otherwise: the products of two taps, signed bytes, are added in 16 bits and then to the sums; no weight is -128.
 
-x has the level's ``x_offset`` taken off.
+x is what the level's ``x_offset`` says.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from edgeinfer.simd.foreign_intrinsics import call_intrinsic
+from edgeinfer.simd.foreign_intrinsics import call_intrinsic, ordered_value
 from edgeinfer.simd.pointers import UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, tile_vectors
@@ -26,38 +29,58 @@ from edgeinfer.simd.vectors import Vector
 
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
-# Kernel rows whose taps make one quad.
+# Rows of pixels whose taps make one quad.
 QUAD_ROWS = 4
 
 
 class ByteFilter:
-    """A filter of one size for ``pixels`` neighbouring outputs of ``vectors * lanes`` channels.
+    """A filter of one size for windows of outputs: ``pixels`` in a row, of ``vectors * lanes`` channels.
 
     Attributes:
         weight_bytes: bytes of the packed weights of a block of channels: [tap][channel], or with dot products
-            [kernel column][quad of rows][channel][row].
+            [row of outputs][kernel column][quad of rows][channel][row].
+        image_rows: rows of outputs that are computed together.
         load_weights: ``load_weights(w, index)``: those bytes as one value.
-        apply: ``apply(sums, weights, x, index, row_pitch, pixel_pitch)``: the int32 tile ``sums`` plus the filter's
-            products with the pixels from ``x[index]`` on; row i of the tile is output i, ``stride`` pixels on.
+        hold_weights: ``hold_weights(weights, place)``: the same, for a loop whose turns each have another int64
+            ``place``: LLVM would otherwise prepare parts of weights before the loop, and run out of registers.
+        apply: ``apply(begin, weights, x, index, row_pitch, pixel_pitch)``: a tuple with a tile of int32 sums for each
+            row of outputs: ``begin`` plus the filter's products with the pixels from ``x[index]`` on. Row i of a tile
+            is output i; outputs are ``stride`` pixels apart, both ways.
     """
 
     def __init__(self, simd: Simd, size: int, stride: int, pixels: int, vectors: int) -> None:
+        image_rows = image_rows_of(simd.level.dot)
         sums = Tile(pixels, vectors, simd.lanes, "i32")
-        by_dot = simd.level.dot in ("sdot", "usdot")
-        if by_dot:
-            weights = Tile(size * -(-size // QUAD_ROWS), vectors, 4 * simd.lanes, "i8")
-            products = _quads_of_rows(size, stride, sums, simd.level.dot)
+        if uses_quads(simd.level.dot):
+            weights = Tile(image_rows * size * quads_of_rows(size), vectors, 4 * simd.lanes, "i8")
+            products = _quads_of_rows(size, stride, image_rows, sums, simd.level.dot)
         else:
             weights = Tile(size * size, 1, vectors * simd.lanes, "i8")
-            products = _pairs_of_taps(size, stride, sums)
+            products = _pairs_of_taps(size, stride, image_rows, sums)
         self.weight_bytes = weights.rows * weights.vectors * weights.vector.lanes
+        self.image_rows = image_rows
         self.load_weights = _load_weights(weights)
-        self.apply = _apply(size, stride, sums, weights, products)
+        self.hold_weights = _hold_weights(weights)
+        self.apply = _apply(size, stride, image_rows, sums, weights, products)
 
 
 def uses_quads(dot: str) -> bool:
     """Whether weights are packed for dot products."""
     return dot in ("sdot", "usdot")
+
+
+def image_rows_of(dot: str) -> int:
+    """Rows of outputs that are computed together: two where quads serve both."""
+    return 2 if uses_quads(dot) else 1
+
+
+def quads_of_rows(size: int) -> int:
+    """Quads that the taps of a kernel column make."""
+    return -(-size // QUAD_ROWS)
+
+
+def _window_rows(size: int, stride: int, image_rows: int) -> int:
+    return (image_rows - 1) * stride + size
 
 
 def _load_weights(weights: Tile) -> Any:
@@ -75,30 +98,45 @@ def _load_weights(weights: Tile) -> Any:
     return load_weights
 
 
-Pixel = Callable[[int, int], Any]
-Products = Callable[[Any, list[Any], list[Any], Pixel], list[Any]]
+def _hold_weights(weights: Tile) -> Any:
+    @intrinsic
+    def hold_weights(typing_context: Any, value: Any, place: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vectors = [ordered_value(builder, vector, [args[1]]) for vector in tile_vectors(builder, weights, args[0])]
+            return pack_tile(builder, weights, vectors)
+
+        return weights(weights, types.int64), codegen
+
+    return hold_weights
 
 
-def _apply(size: int, stride: int, sums: Tile, weights: Tile, products: Products) -> Any:
+Column = Callable[[int, list[Any]], list[Any]]
+Products = Callable[[Any, list[list[Any]], list[Any], Column], None]
+
+
+def _apply(size: int, stride: int, image_rows: int, sums: Tile, weights: Tile, products: Products) -> Any:
     octets = Vector("i8", sums.vectors * sums.vector.lanes)
+    result = types.UniTuple(sums, image_rows)
 
     @intrinsic
     def apply(typing_context: Any, tile: Any, weight: Any, x: Any, index: Any, row_pitch: Any, pixel_pitch: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             tile, weight, x, index, row_pitch, pixel_pitch = args
-            rows = [builder.add(index, builder.mul(row_pitch, ir.Constant(_I64, row))) for row in range(size)]
-            steps = [
-                builder.mul(pixel_pitch, ir.Constant(_I64, column)) for column in range((sums.rows - 1) * stride + size)
-            ]
+            # Or LLVM would move a pointer on for each load.
+            rows = [ordered_value(builder, builder.gep(x, [index]))]
+            for _ in range(1, _window_rows(size, stride, image_rows)):
+                rows.append(builder.gep(rows[-1], [row_pitch]))
 
-            def pixel(row: int, column: int) -> Any:
-                at = builder.add(rows[row], steps[column])
-                return builder.load(element_pointer(builder, x, at, octets), align=1)
+            def column(number: int, after: list[Any]) -> list[Any]:
+                at = builder.mul(pixel_pitch, ir.Constant(_I64, number))
+                at = ordered_value(builder, at, after) if number else at
+                return [builder.load(element_pointer(builder, row, at, octets), align=1) for row in rows]
 
-            totals = products(builder, tile_vectors(builder, sums, tile), tile_vectors(builder, weights, weight), pixel)
-            return pack_tile(builder, sums, totals)
+            totals = [tile_vectors(builder, sums, tile) for _ in range(image_rows)]
+            products(builder, totals, tile_vectors(builder, weights, weight), column)
+            return cgutils.pack_array(builder, [pack_tile(builder, sums, row) for row in totals])
 
-        return sums(sums, weights, UINT8_POINTER, *[types.int64] * 3), codegen
+        return result(sums, weights, UINT8_POINTER, *[types.int64] * 3), codegen
 
     return apply
 
@@ -107,11 +145,11 @@ def _shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(places)), places))
 
 
-def _quads_of_rows(size: int, stride: int, sums: Tile, dot: str) -> Products:
+def _quads_of_rows(size: int, stride: int, image_rows: int, sums: Tile, dot: str) -> Products:
     vectors, lanes = sums.vectors, sums.vector.lanes
     quads, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I8, 4 * lanes)
-    groups = -(-size // QUAD_ROWS)
-    channels = vectors * lanes
+    channels, groups = vectors * lanes, quads_of_rows(size)
+    shared = rows_share_quads(size, stride, image_rows)
 
     def interleaved(builder: Any, parts: list[Any]) -> list[Any]:
         """Four rows of channels as vectors of quads."""
@@ -132,58 +170,66 @@ def _quads_of_rows(size: int, stride: int, sums: Tile, dot: str) -> Products:
             for first in range(0, channels, lanes)
         ]  # fmt: skip
 
-    def products(builder: Any, totals: list[Any], weights: list[Any], pixel: Pixel) -> list[Any]:
-        for column in range((sums.rows - 1) * stride + size):
-            for group in range(groups):
-                # Rows beyond the kernel's last have weights of 0, whatever they hold.
-                rows = [min(QUAD_ROWS * group + row, size - 1) for row in range(QUAD_ROWS)]
-                values = interleaved(builder, [pixel(row, column) for row in rows])
-                for output in range(sums.rows):
-                    tap = column - output * stride
-                    if not 0 <= tap < size:
-                        continue
-                    for j, value in enumerate(values):
-                        at, weight = output * vectors + j, weights[(tap * groups + group) * vectors + j]
-                        pair = [value, weight] if dot == "usdot" else [weight, value]
-                        totals[at] = call_intrinsic(
-                            builder, f"aarch64.neon.{dot}.v4i32.v16i8", quads, [totals[at], *pair]
-                        )
-        return totals
+    def products(builder: Any, totals: list[list[Any]], weights: list[Any], column: Column) -> None:
+        for number in range((sums.rows - 1) * stride + size):
+            pixels = column(number, [vector for row in totals for vector in row])
+            # Rows beyond the kernel's last have weights of 0, whatever they hold.
+            starts = [0 if shared else row * stride for row in range(image_rows)]
+            values = {
+                (start, group): interleaved(
+                    builder,
+                    [pixels[min(start + QUAD_ROWS * group + row, len(pixels) - 1)] for row in range(QUAD_ROWS)],
+                )
+                for start in sorted(set(starts))
+                for group in range(groups)
+            }
+            for image_row, output in [(a, b) for a in range(image_rows) for b in range(sums.rows)]:
+                tap = number - output * stride
+                if not 0 <= tap < size:
+                    continue
+                for group, j in [(a, b) for a in range(groups) for b in range(vectors)]:
+                    at, value = output * vectors + j, values[starts[image_row], group][j]
+                    weight = weights[((image_row * size + tap) * groups + group) * vectors + j]
+                    pair = [value, weight] if dot == "usdot" else [weight, value]
+                    totals[image_row][at] = call_intrinsic(
+                        builder, f"aarch64.neon.{dot}.v4i32.v16i8", quads, [totals[image_row][at], *pair]
+                    )
 
     return products
 
 
-def _pairs_of_taps(size: int, stride: int, sums: Tile) -> Products:
+def rows_share_quads(size: int, stride: int, image_rows: int) -> bool:
+    """Whether the quads of a column of pixels hold the taps of all rows of outputs."""
+    return _window_rows(size, stride, image_rows) <= QUAD_ROWS * quads_of_rows(size)
+
+
+def _pairs_of_taps(size: int, stride: int, image_rows: int, sums: Tile) -> Products:
     vectors, lanes = sums.vectors, sums.vector.lanes
     half = 2 * lanes
     quads, words = ir.VectorType(_I32, lanes), ir.VectorType(_I16, half)
-    taps = [(row, column) for row in range(size) for column in range(size)]
 
-    def products(builder: Any, totals: list[Any], weights: list[Any], pixel: Pixel) -> list[Any]:
-        loaded: dict[tuple[int, int], Any] = {}
+    def add(builder: Any, totals: list[Any], output: int, factors: list[tuple[Any, Any]]) -> None:
+        """Add the products of one tap or two, made in 16 bits, to an output's sums."""
+        for first in range(0, vectors * lanes, half):
+            places = list(range(first, first + half))
+            wide = [[builder.sext(_shuffled(builder, v, v, places), words) for v in pair] for pair in factors]
+            pairs = functools.reduce(builder.add, [builder.mul(a, b) for a, b in wide])
+            for part in range(half // lanes):
+                at, lowest = output * vectors + first // lanes + part, part * lanes
+                some = _shuffled(builder, pairs, pairs, list(range(lowest, lowest + lanes)))
+                totals[at] = builder.add(totals[at], builder.sext(some, quads))
 
-        def value(row: int, column: int) -> Any:
-            if (row, column) not in loaded:
-                loaded[row, column] = pixel(row, column)
-            return loaded[row, column]
-
-        def product(tap: int, output: int, first: int) -> Any:
-            row, column = taps[tap]
-            factors = (value(row, output * stride + column), weights[tap])
-            parts = [_shuffled(builder, factor, factor, list(range(first, first + half))) for factor in factors]
-            return builder.mul(*[builder.sext(part, words) for part in parts])
-
-        for output in range(sums.rows):
-            for tap in range(0, size * size, 2):
-                for first in range(0, vectors * lanes, half):
-                    pair = product(tap, output, first)
-                    if tap + 1 < size * size:
-                        pair = builder.add(pair, product(tap + 1, output, first))
-                    for part in range(half // lanes):
-                        at = output * vectors + first // lanes + part
-                        places = list(range(part * lanes, part * lanes + lanes))
-                        wide = builder.sext(_shuffled(builder, pair, pair, places), quads)
-                        totals[at] = builder.add(totals[at], wide)
-        return totals
+    def products(builder: Any, totals: list[list[Any]], weights: list[Any], column: Column) -> None:
+        outputs = [(row, output) for row in range(image_rows) for output in range(sums.rows)]
+        waiting: dict[tuple[int, int], list[tuple[Any, Any]]] = {place: [] for place in outputs}
+        for number in range((sums.rows - 1) * stride + size):
+            pixels = column(number, [vector for row in totals for vector in row])
+            for row, output in outputs:
+                tap = number - output * stride
+                for ky in range(size if 0 <= tap < size else 0):
+                    waiting[row, output].append((pixels[row * stride + ky], weights[ky * size + tap]))
+                    if len(waiting[row, output]) == 2 or (tap, ky) == (size - 1, size - 1):
+                        add(builder, totals[row], output, waiting[row, output])
+                        waiting[row, output] = []
 
     return products

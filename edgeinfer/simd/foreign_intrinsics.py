@@ -28,14 +28,21 @@ def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -
     return _call(builder, f"{_PREFIX}{name}", result, arguments)
 
 
-def ordered_value(builder: Any, value: Any, vectors: Sequence[Any] = ()) -> Any:
-    """LLVM value: a pointer or int64 of which LLVM knows nothing but that it depends on the vectors; for AArch64.
+def ordered_value(builder: Any, value: Any, others: Sequence[Any] = ()) -> Any:
+    """LLVM value: a value of which LLVM knows nothing but that it depends on others; for AArch64.
 
-    What is loaded from there cannot be scheduled before the vectors are computed, and no other induction variable can
-    stand for it. It costs no instruction: an empty piece of assembly.
+    What is loaded from such a pointer cannot be scheduled before the others are computed, and no other induction
+    variable can stand for it. It costs no instruction: an empty piece of assembly.
+
+    Args:
+        builder: LLVM's builder.
+        value: a pointer, an int64 or a vector.
+        others: such values as well.
     """
-    kind = "i64" if isinstance(value.type, ir.IntType) else "ptr"
-    return _call(builder, f"{_ORDER}{kind}.{len(vectors)}", value.type, [value, *vectors])
+    values = [value, *others]
+    registers = "".join("w" if isinstance(each.type, ir.VectorType) else "r" for each in values)
+    kind = "".join(character for character in str(value.type) if character.isalnum())
+    return _call(builder, f"{_ORDER}{kind}.{registers}", value.type, values)
 
 
 def _call(builder: Any, placeholder: str, result: Any, arguments: list[Any]) -> Any:
@@ -55,7 +62,7 @@ def with_intrinsics(text: str) -> str:
 
     Before: ``define linkonce_odr i32 @edgeinfer.intrinsic.X(i32 %0) { … }  … call i32 @edgeinfer.intrinsic.X(…)``
     After:  ``declare i32 @llvm.X(i32)  … call i32 @llvm.X(…)``
-    Before: ``define linkonce_odr ptr @edgeinfer.order.ptr.1(…) { … }  … call ptr @edgeinfer.order.ptr.1(…)``
+    Before: ``define linkonce_odr ptr @edgeinfer.order.i8.rw(…) { … }  … call ptr @edgeinfer.order.i8.rw(…)``
     After:  ``call ptr asm "", "=r,0,w"(…) nounwind willreturn memory(none)``
     """
 
@@ -65,10 +72,11 @@ def with_intrinsics(text: str) -> str:
         return f"declare {result} @llvm.{name}({', '.join(types)})\n"
 
     def assembly(match: re.Match[str]) -> str:
-        count, arguments = match.groups()
-        return f'asm "", "=r,0{",w" * int(count)}"({arguments}) nounwind willreturn memory(none)'
+        registers, arguments = match.groups()
+        constraints = ",".join([f"={registers[0]}", "0", *registers[1:]])
+        return f'asm "", "{constraints}"({arguments}) nounwind willreturn memory(none)'
 
-    text = re.sub(rf'@"?{re.escape(_ORDER)}\w+\.(\d+)"?\(([^)]*)\)', assembly, _definition(_ORDER).sub("", text))
+    text = re.sub(rf'@"?{re.escape(_ORDER)}\w+\.(\w+)"?\(([^)]*)\)', assembly, _definition(_ORDER).sub("", text))
     return re.sub(rf'@"?{re.escape(_PREFIX)}([\w.]+)"?', r"@llvm.\1", _definition(_PREFIX).sub(declaration, text))
 
 

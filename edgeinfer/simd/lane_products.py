@@ -11,14 +11,14 @@ both, never earlier: LLVM's scheduler would load them all at once and run out of
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic, ordered_value
-from edgeinfer.simd.simd import element_pointer, load_element
+from edgeinfer.simd.simd import element_pointer, load_element, pointer_to
 from edgeinfer.simd.tile import Tile, pack_tile, tile_vectors
 from edgeinfer.simd.vectors import llvm_function
 
@@ -27,11 +27,69 @@ _MOST_VECTORS = 4
 _ALL_REGISTERS = 32
 
 
-def lane_products(tile: Tile) -> Any:
+class Lanes(Protocol):
+    """How a level multiplies.
+
+    Attributes:
+        parts: how many products a turn adds, the largest first; the last is 1.
+        temporaries: registers that multiply-adds need between their operands and the sums.
+        loads_apart: whether registers are so few that vectors of weights cannot be neighbours.
+    """
+
+    parts: tuple[int, ...]
+    temporaries: int
+    loads_apart: bool
+
+    def load(self, builder: Any, pointer: Any, count: int) -> list[Any]:
+        """LLVM values: vectors with the next ``count`` elements of a row of x."""
+        ...
+
+    def multiply_add(self, builder: Any, sums: Any, x: list[Any], k: int, count: int, weight: Any) -> Any:
+        """LLVM value: a vector of sums plus the ``k``-th of ``count`` elements times a vector of weights."""
+        ...
+
+
+class FloatLanes:
+    """Products of float32 or float16."""
+
+    temporaries, loads_apart = 0, False
+
+    def __init__(self, tile: Tile) -> None:
+        self._vector = tile.vector
+        lanes = tile.vector.lanes
+        # Two vectors of each row of x where they and two loads of weights fit.
+        self.parts: tuple[int, ...] = (lanes * 2, lanes, 1) if _registers(tile, 2, 2) <= _ALL_REGISTERS else (lanes, 1)
+
+    def load(self, builder: Any, pointer: Any, count: int) -> list[Any]:
+        """LLVM values: the next ``count`` numbers; a single one in all lanes."""
+        vector = self._vector
+        if count == 1:
+            return [load_element(builder, vector, pointer, ir.Constant(_I64, 0))]
+        places = range(0, count, vector.lanes)
+        return [
+            builder.load(
+                element_pointer(builder, pointer, ir.Constant(_I64, place), vector), align=vector.element_bytes
+            )
+            for place in places
+        ]
+
+    def multiply_add(self, builder: Any, sums: Any, x: list[Any], k: int, count: int, weight: Any) -> Any:
+        """LLVM value: a vector of sums plus the ``k``-th number times a vector of weights."""
+        lanes = self._vector.lanes
+        part, lane = divmod(k, lanes)
+        index = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [lane] * lanes)
+        factor = builder.shuffle_vector(x[part], ir.Constant(x[part].type, ir.Undefined), index)
+        return builder.call(llvm_function(builder, "fmuladd", self._vector, 3), [factor, weight, sums])
+
+
+def lane_products(tile: Tile, lanes: Lanes) -> Any:
     """An intrinsic ``products(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products.
 
-    Product k is of the column ``x[index + k + i * row_stride]`` and the row of floats at ``w[w_index + k * columns]``.
+    Product k is of the column ``x[index + k + i * row_stride]`` and the row of elements at
+    ``w[w_index + k * columns]``.
     """
+    # Sums of integers stand in the places of floats, which w and x point to.
+    pointer = pointer_to(tile.vector)
 
     @intrinsic
     def products(
@@ -42,16 +100,17 @@ def lane_products(tile: Tile) -> Any:
             rows = [builder.gep(x, [index])]
             for _ in range(1, tile.rows):
                 rows.append(builder.gep(rows[-1], [row_stride]))
-            state = _State(builder, tile, tile_vectors(builder, tile, accumulator), rows, builder.gep(w, [w_index]))
-            lanes, above = tile.vector.lanes, 0
-            for part in (lanes * 2, lanes, 1) if _pairs(tile) == 2 else (lanes, 1):
+            sums = tile_vectors(builder, tile, accumulator)
+            state = _State(builder, tile, lanes, sums, rows, builder.gep(w, [w_index]))
+            above = 0
+            for part in lanes.parts:
                 # As many as fit, then what is left: less than the parts above.
                 left = builder.and_(count, ir.Constant(_I64, above - 1)) if above else count
                 state.loop(builder.lshr(left, ir.Constant(_I64, part.bit_length() - 1)), part)
                 above = part
             return pack_tile(builder, tile, state.sums)
 
-        arguments = (tile, tile.pointer, types.int64, types.int64, tile.pointer, types.int64, types.int64)
+        arguments = (tile, pointer, types.int64, types.int64, pointer, types.int64, types.int64)
         return tile(*arguments), codegen
 
     return products
@@ -64,20 +123,18 @@ def _registers(tile: Tile, parts: int, loads: int) -> int:
     return tile.rows * (tile.vectors + parts) + loads * together
 
 
-def _pairs(tile: Tile) -> int:
-    """Vectors of each row of x that a turn reads: two where they and two loads of weights fit."""
-    return 2 if _registers(tile, 2, 2) <= _ALL_REGISTERS else 1
-
-
 class _State:
     """The sums and pointers at one place of the code that is emitted."""
 
-    def __init__(self, builder: Any, tile: Tile, sums: list[Any], rows: list[Any], weights: Any) -> None:
+    def __init__(self, builder: Any, tile: Tile, lanes: Lanes, sums: list[Any], rows: list[Any], weights: Any) -> None:
         self.builder = builder
         self.tile = tile
+        self.lanes = lanes
         self.sums = sums
         self.rows = rows
         self.weights = weights
+        # Elements of weights that were read beyond the pointer.
+        self.read = 0
 
     def loop(self, turns: Any, part: int) -> None:
         """Emit a loop whose turns add ``part`` products each: whole vectors of k, or 1."""
@@ -115,54 +172,47 @@ class _State:
 
     def _turn(self, turn: int) -> None:
         tile = self.tile
-        factors = [self._factors(row, turn) for row in range(tile.rows)]
+        factors = [self.lanes.load(self.builder, row, turn) for row in self.rows]
         # Products whose weights come with one load, and how many of their multiply-adds go before the next load.
         step = max(1, min(turn, _MOST_VECTORS // tile.vectors))
         places = [(k, j, row) for k in range(step) for j in range(tile.vectors) for row in range(tile.rows)]
-        both = _registers(tile, _pairs(tile), 2) <= _ALL_REGISTERS
+        if self.lanes.temporaries and tile.rows > tile.vectors:
+            # As few turned factors at once as there can be.
+            places.sort(key=lambda place: (place[0], place[2]))
+        both = _registers(tile, len(factors[0]), 2) + self.lanes.temporaries <= _ALL_REGISTERS
         before = len(places) * 3 // 4 if both else len(places)
         weights = self._load_weights(step * tile.vectors)
         for first in range(0, turn, step):
             following: list[Any] = []
-            self._multiply(places[:before], factors, first, weights)
+            self._multiply(places[:before], factors, first, turn, weights)
             if first + step < turn:
                 self.weights = ordered_value(self.builder, self.weights, self.sums)
                 following = self._load_weights(step * tile.vectors)
-            self._multiply(places[before:], factors, first, weights)
+            self._multiply(places[before:], factors, first, turn, weights)
             weights = following
+        self.weights, self.read = self.builder.gep(self.weights, [ir.Constant(_I64, self.read)]), 0
 
     def _multiply(
-        self, places: list[tuple[int, int, int]], factors: list[list[Any]], first: int, weights: list[Any]
+        self, places: list[tuple[int, int, int]], x: list[list[Any]], first: int, count: int, weights: list[Any]
     ) -> None:
         """Emit the multiply-adds at places (k, vector of weights, row), where k counts from ``first``."""
-        builder, tile = self.builder, self.tile
-        lanes = tile.vector.lanes
-        multiply_add = llvm_function(builder, "fmuladd", tile.vector, 3)
+        vectors = self.tile.vectors
         for k, j, row in places:
-            part, lane = divmod(first + k, lanes)
-            factor = factors[row][part]
-            index = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [lane] * lanes)
-            factor = builder.shuffle_vector(factor, ir.Constant(factor.type, ir.Undefined), index)
-            at = row * tile.vectors + j
-            self.sums[at] = builder.call(multiply_add, [factor, weights[k * tile.vectors + j], self.sums[at]])
-
-    def _factors(self, row: int, turn: int) -> list[Any]:
-        """The row's next ``turn`` numbers, as vectors; a single one in all lanes."""
-        builder, vector, pointer = self.builder, self.tile.vector, self.rows[row]
-        if turn == 1:
-            return [load_element(builder, vector, pointer, ir.Constant(_I64, 0))]
-        places = range(0, turn, vector.lanes)
-        return [
-            builder.load(
-                element_pointer(builder, pointer, ir.Constant(_I64, place), vector), align=vector.element_bytes
-            )
-            for place in places
-        ]
+            at, weight = row * vectors + j, weights[k * vectors + j]
+            self.sums[at] = self.lanes.multiply_add(self.builder, self.sums[at], x[row], first + k, count, weight)
 
     def _load_weights(self, count: int) -> list[Any]:
-        """The next ``count`` vectors of weights, up to four with one instruction."""
+        """The next ``count`` vectors of weights, up to four with one instruction.
+
+        Only two where registers are few: four would have to be neighbours. Their pointer moves on once a turn.
+        """
         builder, vector = self.builder, self.tile.vector
         loaded: list[Any] = []
+        if self.lanes.loads_apart:
+            places = [ir.Constant(_I64, self.read + place * vector.lanes) for place in range(count)]
+            pointers = [element_pointer(builder, self.weights, place, vector) for place in places]
+            loaded = [builder.load(pointer, align=vector.element_bytes) for pointer in pointers]
+            self.read += count * vector.lanes
         while len(loaded) < count:
             together = min(_MOST_VECTORS, count - len(loaded))
             if together == 1:

@@ -47,7 +47,8 @@ class Level:
     def byte_traits(self) -> dict[str, int]:
         """What the planner must know of ``dot``.
 
-        What is taken off x, whether weights lie in halves of quads, and depthwise ones in quads.
+        What x is less than unsigned bytes (128: it is signed), whether weights lie in halves of quads, and depthwise
+        ones in quads.
         """
         return {
             "x_offset": 128 if self.dot in ("sdot", "smull") else 0,

@@ -25,6 +25,9 @@ _I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 ROUNDER = 12582912.0
 ROUNDER_BITS = 0x4B400000
 
+# Floats below, plus a byte, are words once they are rounded.
+PLAIN_LIMIT = 32512.0
+
 # Vectors that are narrowed together: four of int32 make one of bytes.
 GROUP = 4
 
@@ -179,6 +182,33 @@ class ByteRounder:
             part = rounded_bytes(builder, bounded(vector), self._zero_point, lanes)
             value = self._joined(value, part)
         return value, [list(range(lanes * index, lanes * index + lanes)) for index in range(len(vectors))]
+
+
+class PlainByteRounder(ByteRounder):
+    """The same on AArch64 where bounds are those of the level's bytes and floats stay below ``PLAIN_LIMIT``.
+
+    The zero point is added while floats are rounded: it has to be even, or ties would go to odd numbers.
+    """
+
+    def __init__(self, builder: Any, simd: Simd, zero_point: Any) -> None:
+        zero = builder.sitofp(zero_point, ir.FloatType())
+        super().__init__(builder, simd, zero, zero, zero_point)
+        rounder = builder.fadd(zero, ir.Constant(ir.FloatType(), ROUNDER))
+        self._rounder = splat_value(builder, simd.vector, rounder)
+        self._narrow = "sqxtn" if simd.level.byte_traits["x_offset"] else "sqxtun"
+        self._packed = self._by_words
+
+    def _by_words(self, vectors: list[Any]) -> tuple[Any, list[list[int]]]:
+        builder = self._builder
+        words, octets = ir.VectorType(_I16, 8), ir.VectorType(_I8, 8)
+        # The low halves of the sums' bits.
+        even = ir.Constant(ir.VectorType(_I32, 8), list(range(0, 16, 2)))
+        bits = [builder.bitcast(builder.fadd(vector, self._rounder), words) for vector in vectors]
+        pairs = [builder.shuffle_vector(a, b, even) for a, b in zip(bits[::2], [*bits[1::2], bits[-1]], strict=False)]
+        name = f"aarch64.neon.{self._narrow}.v8i8"
+        halves = [call_intrinsic(builder, name, octets, [pair]) for pair in pairs]
+        value = self._joined(*halves) if len(halves) == 2 else halves[0]
+        return value, [list(range(4 * index, 4 * index + 4)) for index in range(len(vectors))]
 
 
 _X86_NAMES = {

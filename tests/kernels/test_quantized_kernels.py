@@ -100,6 +100,16 @@ def large_bias(case: Case) -> Case:
     return case
 
 
+def halves(case: Case, zero_point: int = 6) -> Case:
+    """A convolution with many results half way between two integers, beyond y's range too."""
+    for index, value in ((1, 1.0), (4, 1.0), (6, 512.0)):
+        case.inputs[index] = np.full_like(case.inputs[index], value)
+    case.inputs[7] = np.array(zero_point, case.inputs[7].dtype)
+    case.inputs[8] = case.inputs[8] // 256 * 256
+    case.inputs[3] = case.inputs[3] // 8 * 8
+    return case
+
+
 PADDED = [1, 1, 1, 1]
 NO_PADS: dict[str, Any] = {"pads": [0] * 4}
 
@@ -206,6 +216,11 @@ CASES = [
           (32, 5, 2, "constant", I8, I8), (8, 3, 2, "reflect", I8, U8))],
     *[conv(3, w, 16, 16, 3, group=16) for w in (1, 2, 3, 4, 5)],
     largest_weight(conv(5, 6, 16, 16, 3, group=16), -128, 0),
+    *[conv(h, 9, 24, 24, 3, group=24, strides=[s, t]) for h, s, t in ((1, 1, 1), (2, 1, 1), (4, 2, 2), (7, 2, 1))],
+    # Ties, and zero points of both parities.
+    *[halves(conv(5, 9, c, o, k, x=x, y=y, group=g, pads=[k // 2] * 4), z)
+      for c, o, k, g in ((16, 24, 1, 1), (20, 30, 1, 1), (40, 40, 3, 40), (32, 32, 5, 32), (8, 12, 3, 1))
+      for x, y, z in ((U8, U8, 6), (U8, U8, 7), (I8, I8, -4), (I8, U8, 0), (U8, I8, 11))],
     # Products in groups of four quads and what is left of them.
     *[conv(3, 7, c, o, 1, **NO_PADS) for c, o in ((4, 16), (8, 24), (12, 8), (16, 40), (24, 16), (28, 17), (36, 7))],
     conv(1, 2, 16, 16, 1, **NO_PADS), conv(3, 7, 16, 16, 1, y=None, **NO_PADS),

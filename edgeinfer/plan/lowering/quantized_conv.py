@@ -26,9 +26,14 @@ from edgeinfer.plan.lowering.copy import emit_copy
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
-from edgeinfer.plan.lowering.quantized_depthwise import cut_integer_depthwise, pack_integer_depthwise
+from edgeinfer.plan.lowering.quantized_depthwise import (
+    cut_integer_depthwise,
+    image_rows_of,
+    pack_integer_depthwise,
+)
 from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
 from edgeinfer.plan.lowering.units import as_units, units_of
+from edgeinfer.plan.signed_bytes import takes_signed_bytes
 
 # float32 holds all whole numbers below.
 EXACT_FLOATS = 1 << 24
@@ -41,6 +46,8 @@ TASK_PIXELS = 4096
 VECTOR_BYTES = 16
 # Cycles of a product of words instead of one of bytes on a processor without dot products.
 WIDE_COST = 0.7
+# As in edgeinfer.simd.rounding: rounded sums below, plus a byte, are words.
+PLAIN_LIMIT = 32512.0
 # What a vector of sums takes to become bytes, and a tile beside all that.
 ROUNDING_INSTRUCTIONS, TILE_INSTRUCTIONS = 7, 25
 
@@ -105,7 +112,7 @@ def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization
     """Params fields for activation and bounds: those of the float output, or of y less its zero point."""
     fields = activation_fields(node)
     if numbers.y_scale is None:
-        return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0}
+        return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0, "plain_y": 0}
     dtype = context.dtype(node.outputs[0])
     if fields["activation"]:
         low, high = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
@@ -114,8 +121,20 @@ def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization
         low, high = integer_bounds(name or "Clip", parameters, numbers.y_scale, numbers.y_zero_point, dtype)
     return {
         **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
-        "low": low, "high": high,
+        "low": low, "high": high, "plain_y": int(_rounds_plainly(node, context, numbers, low, high)),
     }  # fmt: skip
+
+
+def _rounds_plainly(node: Node, context: LoweringContext, numbers: Quantization, low: int, high: int) -> bool:
+    """Whether y is bounded as kernels' bytes are, its zero point even, and every sum small enough for any x."""
+    dtype = DType.INT8 if takes_signed_bytes(context.kernels) else DType.UINT8
+    least, most = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
+    if context.dtype(node.outputs[0]) is not dtype or (low, high) != (least, most) or numbers.y_zero_point % 2:
+        return False
+    weights = np.abs(numbers.weight.reshape(numbers.weight.shape[0], -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
+    largest = max(numbers.x_zero_point, 255 - numbers.x_zero_point) * weights + np.abs(numbers.bias.astype(np.int64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((largest * multipliers(node, numbers).astype(np.float64) < PLAIN_LIMIT).all())
 
 
 def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
@@ -150,10 +169,10 @@ def in_halves(packed: np.ndarray, kernel: KernelRow) -> np.ndarray:
     packed = np.ascontiguousarray(packed)
     pairs = packed.view(np.int16).reshape(-1, QUAD, 2)
     halves = np.ascontiguousarray(pairs.transpose(0, 2, 1)).view(np.int32).reshape(packed.shape)
-    if not kernel.traits.get("grouped"):
-        return halves
     count, columns = packed.shape[-2:]
     whole = count // QUAD * QUAD
+    if not kernel.traits.get("grouped") or not whole:
+        return halves
     # pairs of bytes by panel, group, pair, vector of columns, column
     grouped = packed[..., :whole, :].reshape(-1, whole // QUAD, QUAD, columns).view(np.int16)
     grouped = grouped.reshape(*grouped.shape[:3], columns // QUAD, QUAD, 2).transpose(0, 1, 2, 5, 3, 4)
@@ -169,16 +188,19 @@ def in_halves(packed: np.ndarray, kernel: KernelRow) -> np.ndarray:
     return result.reshape(packed.shape)
 
 
-def as_quads(node: Node, context: LoweringContext, x: str, channels: int, signed: bool) -> str:
-    """A tensor whose pixels are whole quads of unsigned bytes: ``x`` itself, or a copy made by a step."""
-    if channels % QUAD == 0 and not signed:
+def as_quads(node: Node, context: LoweringContext, x: str, channels: int, flips: bool) -> str:
+    """A tensor whose pixels are whole quads: ``x`` itself, or a copy made by a step.
+
+    With ``flips`` signed bytes become unsigned ones that are 128 more, or the other way round.
+    """
+    if channels % QUAD == 0 and not flips:
         return x
     pixels, quads = math.prod(context.shape(x)) // channels, math.ceil(channels / QUAD)
     y = context.temporary(f"{node.name}.quads", (pixels, QUAD * quads), DType.UINT8)
     task_pixels = max(1, min(TASK_PIXELS, math.ceil(pixels / context.threads)))
     values: dict[str, int | float | str] = {
         "x": x, "y": y, "pixels": pixels, "channels": channels, "quads": quads,
-        "flip": -0x7F7F7F80 if signed else 0, "task_pixels": task_pixels, "tiles": math.ceil(pixels / task_pixels),
+        "flip": -0x7F7F7F80 if flips else 0, "task_pixels": task_pixels, "tiles": math.ceil(pixels / task_pixels),
     }  # fmt: skip
     context.step(context.kernels.only("x8_quads"), node, values, (y,))
     return y
@@ -246,13 +268,14 @@ def emit_quantized_conv(
         # A part of the weights may fit where all together do not.
         numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
     macs = geometry.macs
+    flips = numbers.signed != takes_signed_bytes(context.kernels)
     if times == 1 and taps_apply(geometry, y_strides):
-        x = emit_taps(node, context, geometry, numbers.x_zero_point, numbers.signed)
+        x = emit_taps(node, context, geometry, numbers.x_zero_point ^ (128 * numbers.signed), flips)
         geometry, weight = product_of_taps(geometry, numbers.weight)
         numbers = dataclasses.replace(numbers, weight=weight, part=f"{numbers.part}taps.")
         y_strides = (y_strides[0], 0, 0, y_strides[3])
     else:
-        x = as_quads(node, context, x, channels * groups, numbers.signed)
+        x = as_quads(node, context, x, channels * groups, flips)
     group_channels, lanes = geometry.out_channels // groups, context.kernels.lanes
     kernel = choose_tile(context.kernels.family("qu8_conv"), geometry.out_width, group_channels, lanes)
     few = context.kernels.only("qu8_conv_few_outputs")
@@ -381,16 +404,19 @@ def _emit_quantized_depthwise(
     channels = geometry.out_channels
     rows = context.kernels.family(depthwise_family(geometry, "i8"))
     integer = next((row for row in rows if _integer_depthwise_applies(row, geometry, numbers.weight)), None)
-    if integer is None or not _gives_plain_bytes(node, numbers):
+    flips = numbers.signed != takes_signed_bytes(context.kernels)
+    if integer is None or not _gives_plain_bytes(node, numbers) or (flips and channels % QUAD):
         fixed_size = context.kernels.family(depthwise_family(geometry, "qu8"))
         kernel, bias = (fixed_size or context.kernels.family("qu8_dwconv"))[0], _float_bias(numbers, channels)
         tasks = cut_depthwise(geometry, kernel, context.threads, 1)
         packing, pack = "depthwise", partial(pack_depthwise, lanes=context.kernels.lanes, dtype=kernel.float_dtype)
     else:
         kernel, bias = integer, bias_less_zero_point(numbers, integer)
-        tasks = cut_integer_depthwise(geometry, context.threads)
-        packing, pack = f"depthwise.{integer.name}", partial(pack_integer_depthwise, kernel=integer)
-    x = as_quads(node, context, node.inputs[0], channels, True) if numbers.signed else node.inputs[0]
+        tasks, stride = cut_integer_depthwise(geometry, integer, context.threads), geometry.strides[0]
+        packing = f"depthwise{stride}.{integer.name}"
+        pack = partial(pack_integer_depthwise, kernel=integer, stride=stride)
+    flips = flips if kernel is integer else numbers.signed
+    x = as_quads(node, context, node.inputs[0], channels, True) if flips else node.inputs[0]
     if context.shape(x)[-1] != channels:
         raise NotNative(f"{channels} channels of signed bytes; there are only kernels for multiples of {QUAD}")
     values: dict[str, int | float | str] = {
@@ -419,14 +445,18 @@ def _float_bias(numbers: Quantization, channels: int) -> np.ndarray:
 def _integer_depthwise_applies(kernel: KernelRow, geometry: ConvGeometry, weight: np.ndarray) -> bool:
     """Whether a kernel that multiplies bytes takes these weights, and its tile fits."""
     least = max(VECTOR_BYTES, kernel.traits["columns"])
-    fits = geometry.out_width >= kernel.traits["rows"] and geometry.out_channels >= least
+    fits = (
+        geometry.out_width >= kernel.traits["rows"] and geometry.out_height >= image_rows_of(kernel)
+        and geometry.out_channels >= least and geometry.strides[0] == geometry.strides[1]
+    )  # fmt: skip
     return fits and weight.dtype == np.int8 and int(weight.min(initial=0)) >= -LARGEST_WEIGHT
 
 
 def fill_unit(numbers: Quantization, kernel: KernelRow) -> int:
-    """x's zero point in all bytes, or words, of an int32."""
+    """x's zero point, as the kernel sees x, in all bytes, or words, of an int32."""
     element = np.uint16 if kernel.family == "qu8_wide_conv" else np.uint8
-    return int(np.full(4 // np.dtype(element).itemsize, numbers.x_zero_point, element).view(np.int32)[0])
+    zero_point = (numbers.x_zero_point - kernel.traits.get("x_offset", 0)) % 256
+    return int(np.full(4 // np.dtype(element).itemsize, zero_point, element).view(np.int32)[0])
 
 
 def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
@@ -441,7 +471,7 @@ def quantized_bias(
 ) -> dict[str, int | float | str]:
     """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers.
 
-    The kernel itself takes its ``x_offset`` off x.
+    The kernel's x is ``x_offset`` less than unsigned bytes.
     """
     columns, bias = kernel.traits["columns"], bias_less_zero_point(numbers, kernel)
     return {

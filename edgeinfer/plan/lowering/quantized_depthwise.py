@@ -16,15 +16,23 @@ PATCH_BYTES = 128 * 1024
 QUAD_ROWS = 4
 
 
-def cut_integer_depthwise(geometry: ConvGeometry, threads: int) -> DepthwiseTasks:
+def image_rows_of(kernel: KernelRow) -> int:
+    """Rows of outputs that the kernel computes together."""
+    return 2 if kernel.traits.get("quads") else 1
+
+
+def cut_integer_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int) -> DepthwiseTasks:
     """Cut the output into rows; scratch memory holds the input rows of a task with their border."""
     channels, kernel_rows = geometry.out_channels, geometry.kernel[0]
     row_bytes = ((geometry.out_width - 1) * geometry.strides[1] + geometry.kernel[1]) * channels
     wanted = max(1, min(TASKS_PER_THREAD * threads, geometry.macs // TASK_MACS)) if threads > 1 else 1
     fitting = (PATCH_BYTES // row_bytes - kernel_rows) // geometry.strides[0] + 1
-    task_rows = max(1, min(fitting, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch))))
+    together = image_rows_of(kernel)
+    task_rows = max(together, min(fitting, math.ceil(geometry.out_height / math.ceil(wanted / geometry.batch))))
     row_tasks = math.ceil(geometry.out_height / task_rows)
-    task_rows = math.ceil(geometry.out_height / row_tasks)
+    # Whole windows of rows; the last task overlaps the one before.
+    task_rows = min(geometry.out_height, math.ceil(geometry.out_height / row_tasks / together) * together)
+    row_tasks = math.ceil(geometry.out_height / task_rows)
     patch_rows = (task_rows - 1) * geometry.strides[0] + kernel_rows
     fields: dict[str, int | float | str] = {
         "channels": channels, "x_channels": channels,
@@ -34,19 +42,23 @@ def cut_integer_depthwise(geometry: ConvGeometry, threads: int) -> DepthwiseTask
     return DepthwiseTasks(fields, align(patch_rows * row_bytes))
 
 
-def pack_integer_depthwise(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
+def pack_integer_depthwise(weight: np.ndarray, kernel: KernelRow, stride: int) -> np.ndarray:
     """Pack int8 [channels, 1, size, size] in blocks of the kernel's columns, the last one overlapping the one before.
 
-    A block is [tap][channel], or with the trait ``quads`` [kernel column][four rows][channel][row].
+    A block is [tap][channel], or with the trait ``quads`` [row of outputs][kernel column][four rows][channel][row].
+    Rows are those of the pixels under a window where its quads hold them all, else those under each row of outputs.
     """
     channels, _, size, _ = weight.shape
-    columns = kernel.traits["columns"]
+    columns, image_rows = kernel.traits["columns"], image_rows_of(kernel)
     starts = [min(start, channels - columns) for start in range(0, channels, columns)]
     blocks = np.stack([weight[start : start + columns, 0] for start in starts])
     if not kernel.traits.get("quads"):
         return np.ascontiguousarray(blocks.reshape(len(starts), columns, -1).transpose(0, 2, 1)).view(np.int8)
     groups = math.ceil(size / QUAD_ROWS)
-    padded = np.zeros((len(starts), columns, groups * QUAD_ROWS, size), np.int8)
-    padded[:, :, :size] = blocks
-    quads = padded.reshape(len(starts), columns, groups, QUAD_ROWS, size)
-    return np.ascontiguousarray(quads.transpose(0, 4, 2, 1, 3))
+    shared = (image_rows - 1) * stride + size <= groups * QUAD_ROWS
+    padded = np.zeros((len(starts), image_rows, columns, groups * QUAD_ROWS, size), np.int8)
+    for row in range(image_rows):
+        first = row * stride if shared else 0
+        padded[:, row, :, first : first + size] = blocks
+    quads = padded.reshape(len(starts), image_rows, columns, groups, QUAD_ROWS, size)
+    return np.ascontiguousarray(quads.transpose(0, 1, 5, 3, 2, 4))

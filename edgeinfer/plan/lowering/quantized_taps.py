@@ -36,20 +36,23 @@ def taps_apply(geometry: ConvGeometry, y_strides: tuple[int, int, int, int]) -> 
     )  # fmt: skip
 
 
-def emit_taps(node: Node, context: LoweringContext, geometry: ConvGeometry, fill: int, signed: bool) -> str:
-    """Append the step that gathers taps as unsigned bytes; ``fill`` is the zero point of those."""
+def emit_taps(node: Node, context: LoweringContext, geometry: ConvGeometry, fill: int, flips: bool) -> str:
+    """Append the step that gathers taps; ``fill`` is x's zero point as a byte.
+
+    With ``flips`` signed bytes become unsigned ones that are 128 more, or the other way round.
+    """
     x, pixel_bytes = node.inputs[0], _pixel_bytes(geometry)
     pixels = geometry.batch * geometry.out_height * geometry.out_width
     y = context.temporary(f"{node.name}.taps", (pixels, pixel_bytes), DType.UINT8)
     rows = max(1, math.ceil(TASK_PIXELS / geometry.out_width))
     row_tasks = math.ceil(geometry.out_height / rows)
-    flip = 128 if signed else 0
     values: dict[str, int | float | str] = {
         "x": x, "y": y, "height": geometry.height, "width": geometry.width, "channels": geometry.channels,
         "out_height": geometry.out_height, "out_width": geometry.out_width, "kernel_height": geometry.kernel[0],
         "kernel_width": geometry.kernel[1], "stride_y": geometry.strides[0], "stride_x": geometry.strides[1],
         "pad_top": geometry.pads[0], "pad_left": geometry.pads[1], "pad_mode": geometry.pad_mode,
-        "run": geometry.kernel[1] * geometry.channels, "pixel_bytes": pixel_bytes, "fill": fill ^ flip, "flip": flip,
+        "run": geometry.kernel[1] * geometry.channels, "pixel_bytes": pixel_bytes, "fill": fill,
+        "flip": 128 if flips else 0,
         "task_rows": rows, "row_tasks": row_tasks, "tiles": geometry.batch * row_tasks,
     }  # fmt: skip
     context.step(context.kernels.only("x8_taps"), node, values, (y,))
