@@ -1,6 +1,7 @@
 """The inner loop of matrix products where multiply-adds take one lane of a vector as a factor (AArch64).
 
-A turn reads vectors along k of every row of x, then for each k the weights of the tile's columns:
+A turn reads vectors along k of every row of x, then for each k the weights of the tile's columns; two turns make the
+body of the loop:
 
     tile[i, :] += x[i, k] * w[k, :]
 
@@ -44,11 +45,13 @@ def lane_products(tile: Tile) -> Any:
                 rows.append(builder.gep(rows[-1], [row_stride]))
             state = _State(builder, tile, tile_vectors(builder, tile, accumulator), rows, builder.gep(w, [w_index]))
             lanes, above = tile.vector.lanes, 0
-            for part in (lanes * 2, lanes, 1) if _pairs(tile) == 2 else (lanes, 1):
+            largest = lanes * _pairs(tile)
+            smaller = [part for part in (lanes, 1) if part < largest]
+            for part, times in [(largest, 2), (largest, 1), *((part, 1) for part in smaller)]:
                 # As many as fit, then what is left: less than the parts above.
                 left = builder.and_(count, ir.Constant(_I64, above - 1)) if above else count
-                state.loop(builder.lshr(left, ir.Constant(_I64, part.bit_length() - 1)), part)
-                above = part
+                above = part * times
+                state.loop(builder.lshr(left, ir.Constant(_I64, above.bit_length() - 1)), part, times)
             return pack_tile(builder, tile, state.sums)
 
         arguments = (tile, tile.pointer, types.int64, types.int64, tile.pointer, types.int64, types.int64)
@@ -79,8 +82,8 @@ class _State:
         self.rows = rows
         self.weights = weights
 
-    def loop(self, turns: Any, part: int) -> None:
-        """Emit a loop whose turns add ``part`` products each: whole vectors of k, or 1."""
+    def loop(self, turns: Any, part: int, times: int) -> None:
+        """Emit a loop whose turns add ``part`` products ``times`` times: whole vectors of k, or 1."""
         builder = self.builder
         before, body = builder.basic_block, builder.append_basic_block("products")
         after = builder.append_basic_block("products.end")
@@ -91,9 +94,13 @@ class _State:
         left = builder.phi(_I64)
         values = [builder.phi(value.type) for value in entering]
         self._split(values)
-        self._turn(part)
-        step = ir.Constant(_I64, part)
-        self.rows = [ordered_value(builder, builder.gep(row, [step])) for row in self.rows]
+        for time in range(times):
+            self._turn(part)
+            # What the next turn in this body reads may not be loaded before this one's sums, see above.
+            awaited = self.sums if time + 1 < times else ()
+            step = ir.Constant(_I64, part)
+            self.rows = [ordered_value(builder, builder.gep(row, [step]), awaited) for row in self.rows]
+            self.weights = ordered_value(builder, self.weights, awaited) if awaited else self.weights
         leaving = [*self.sums, *self.rows, self.weights]
         fewer = builder.sub(left, ir.Constant(_I64, 1))
         builder.cbranch(builder.icmp_signed("!=", fewer, zero), body, after)
