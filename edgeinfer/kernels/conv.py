@@ -21,7 +21,7 @@ TILES = {
     "avx512": [(8, 2), (4, 4), (14, 2), (7, 2), (14, 1), (1, 4)],
     "avx2": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "v128": [(6, 2), (4, 3), (10, 1), (1, 4)],
-    "neon": [(4, 4), (8, 2), (7, 3), (14, 1), (1, 4)],
+    "neon": [(4, 4), (7, 3), (8, 2), (14, 1), (1, 4)],
 }
 
 # Tiles of so many vectors are followed by a single row where one is left over: as many sums hide what a multiply-add

@@ -124,18 +124,34 @@ def depthwise_conv(
     pair_by_1, pair_by_2 = row_of_tiles(window_rows, 1), row_of_tiles(window_rows, 2)
     single_by_1, single_by_2 = row_of_tiles(1, 1), row_of_tiles(1, 2)
 
+    @njit(error_model="numpy")
+    def note_border(
+        addresses: Any, place: Any, p: Any, start: Any, zero_pixel: Any, first: Any, last: Any, used_columns: Any
+    ) -> None:
+        """Addresses of some columns of a row, where pixels may lie outside; ``start`` is -1 if all of them do."""
+        for column in range(first, last):
+            source = source_index(min(column, used_columns - 1) - p.pad_left, p.width, p.pad_mode)
+            address = start + source * p.channels * element_bytes
+            addresses[place + column] = zero_pixel if source < 0 or start < 0 else address
+
     @njit(forceinline=True, error_model="numpy")
     def note_pixels(
         addresses: Any, p: Any, image: Any, zero_pixel: Any, top: Any, rows: Any, columns: Any, used_columns: Any
     ) -> None:
         """Addresses of pixels, row by row; columns beyond the used ones repeat the last."""
         pixel_bytes = p.channels * element_bytes
+        before = min(max(p.pad_left, 0), columns)
+        inside = max(before, min(used_columns, p.pad_left + p.width))
         for row in range(rows):
-            source_row = source_index(top + row, p.height, p.pad_mode)
-            for column in range(columns):
-                source_column = source_index(min(column, used_columns - 1) - p.pad_left, p.width, p.pad_mode)
-                address = image + (source_row * p.width + source_column) * pixel_bytes
-                addresses[row * columns + column] = zero_pixel if source_row < 0 or source_column < 0 else address
+            source_row, place = source_index(top + row, p.height, p.pad_mode), row * columns
+            start = image + source_row * p.width * pixel_bytes if source_row >= 0 else -1
+            note_border(addresses, place, p, start, zero_pixel, 0, before, used_columns)
+            if start < 0:
+                note_border(addresses, place, p, start, zero_pixel, before, inside, used_columns)
+            else:
+                for column in range(before, inside):
+                    addresses[place + column] = start + (column - p.pad_left) * pixel_bytes
+            note_border(addresses, place, p, start, zero_pixel, inside, columns, used_columns)
 
     @njit(forceinline=True, error_model="numpy")
     def any_tiles(

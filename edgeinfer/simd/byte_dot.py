@@ -171,6 +171,7 @@ class ByteLanes:
     def __init__(self, tile: Tile, dot: Dot, grouped: bool = False) -> None:
         self._tile, self._dot, self._grouped = tile, dot, grouped
         self.parts: tuple[int, ...] = (tile.vector.lanes, tile.vector.lanes // 2, 1)
+        self.turns = 1
         self.temporaries = dot.temporaries
         self.loads_apart = dot.temporaries > 0 or tile.rows * (tile.vectors + 1) + tile.vectors > 30
 

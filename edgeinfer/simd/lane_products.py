@@ -1,6 +1,7 @@
 """The inner loop of matrix products where multiply-adds take one lane of a vector as a factor (AArch64).
 
-A turn reads vectors along k of every row of x, then for each k the weights of the tile's columns:
+A turn reads vectors along k of every row of x, then for each k the weights of the tile's columns; two turns make the
+body of the loop of floats:
 
     tile[i, :] += x[i, k] * w[k, :]
 
@@ -32,11 +33,13 @@ class Lanes(Protocol):
 
     Attributes:
         parts: how many products a turn adds, the largest first; the last is 1.
+        turns: how often the body of the loop of the largest part does it.
         temporaries: registers that multiply-adds need between their operands and the sums.
         loads_apart: whether registers are so few that vectors of weights cannot be neighbours.
     """
 
     parts: tuple[int, ...]
+    turns: int
     temporaries: int
     loads_apart: bool
 
@@ -52,7 +55,7 @@ class Lanes(Protocol):
 class FloatLanes:
     """Products of float32 or float16."""
 
-    temporaries, loads_apart = 0, False
+    turns, temporaries, loads_apart = 2, 0, False
 
     def __init__(self, tile: Tile) -> None:
         self._vector = tile.vector
@@ -103,11 +106,12 @@ def lane_products(tile: Tile, lanes: Lanes) -> Any:
             sums = tile_vectors(builder, tile, accumulator)
             state = _State(builder, tile, lanes, sums, rows, builder.gep(w, [w_index]))
             above = 0
-            for part in lanes.parts:
+            repeated = [(lanes.parts[0], lanes.turns)] if lanes.turns > 1 else []
+            for part, times in (*repeated, *((part, 1) for part in lanes.parts)):
                 # As many as fit, then what is left: less than the parts above.
                 left = builder.and_(count, ir.Constant(_I64, above - 1)) if above else count
-                state.loop(builder.lshr(left, ir.Constant(_I64, part.bit_length() - 1)), part)
-                above = part
+                above = part * times
+                state.loop(builder.lshr(left, ir.Constant(_I64, above.bit_length() - 1)), part, times)
             return pack_tile(builder, tile, state.sums)
 
         arguments = (tile, pointer, types.int64, types.int64, pointer, types.int64, types.int64)
@@ -136,8 +140,8 @@ class _State:
         # Elements of weights that were read beyond the pointer.
         self.read = 0
 
-    def loop(self, turns: Any, part: int) -> None:
-        """Emit a loop whose turns add ``part`` products each: whole vectors of k, or 1."""
+    def loop(self, turns: Any, part: int, times: int) -> None:
+        """Emit a loop whose turns add ``part`` products ``times`` times: whole vectors of k, or 1."""
         builder = self.builder
         before, body = builder.basic_block, builder.append_basic_block("products")
         after = builder.append_basic_block("products.end")
@@ -148,9 +152,13 @@ class _State:
         left = builder.phi(_I64)
         values = [builder.phi(value.type) for value in entering]
         self._split(values)
-        self._turn(part)
-        step = ir.Constant(_I64, part)
-        self.rows = [ordered_value(builder, builder.gep(row, [step])) for row in self.rows]
+        for time in range(times):
+            self._turn(part)
+            # What the next turn in this body reads may not be loaded before this one's sums, see above.
+            awaited = self.sums if time + 1 < times else ()
+            step = ir.Constant(_I64, part)
+            self.rows = [ordered_value(builder, builder.gep(row, [step]), awaited) for row in self.rows]
+            self.weights = ordered_value(builder, self.weights, awaited) if awaited else self.weights
         leaving = [*self.sums, *self.rows, self.weights]
         fewer = builder.sub(left, ir.Constant(_I64, 1))
         builder.cbranch(builder.icmp_signed("!=", fewer, zero), body, after)
