@@ -32,6 +32,7 @@ TILES = {
     "avxvnni": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "avx2": [(4, 2), (8, 1), (1, 4)],
     "v128": [(4, 2), (8, 1), (1, 4)],
+    "i8mm": [(8, 2), (4, 4), (1, 4)],
     "dotprod": [(8, 2), (7, 3), (4, 4), (1, 4)],
     "neon": [(4, 4), (7, 2), (8, 1), (1, 4)],
 }
@@ -44,6 +45,7 @@ POINTWISE_TILES = {
     "avxvnni": [(6, 2), (4, 3), (10, 1)],
     "avx2": [(4, 2), (8, 1)],
     "v128": [(4, 2), (8, 1)],
+    "i8mm": [(6, 4), (8, 2)],
     "dotprod": [(5, 4), (7, 3), (8, 2)],
     "neon": [(3, 6), (4, 4), (7, 2)],
 }
@@ -81,19 +83,19 @@ def quantized_arithmetic(
     def finish(tile: Any, buffers: Any, p: Any, index: Any, place: Any, rows: Any, columns: Any) -> None:
         write(scaled(tile, buffers[1], index), buffers[2], p, place, rows, columns)
 
+    inner = inner or prefetching_products(sums, by_matrix=True)
     return ConvArithmetic(
-        simd, tile_rows, sums.columns, read_patch, inner or prefetching_products(sums), buffers, begin, finish,
-        output.finish_task, in_place,
-    )  # fmt: skip
+        simd, tile_rows, sums.columns, read_patch, inner, buffers, begin, finish, output.finish_task, in_place
+    )
 
 
-@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4)
+@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4, by_matrix=1)
 def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
     return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, patch_reader(simd, zero_point_border)))
 
 
-@kernel_family("qu8_pointwise", QUANTIZED_CONV_PARAMS, POINTWISE_TILES, width=4, grouped=1)
+@kernel_family("qu8_pointwise", QUANTIZED_CONV_PARAMS, POINTWISE_TILES, width=4, grouped=1, by_matrix=1)
 def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Pointwise convolution of one row of at least ``rows`` pixels to bytes, with no activation but bounds.
 
@@ -102,7 +104,7 @@ def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
     splat_sums, load_scales, scaled_by = sums.splat_row, TileOps(simd, 1, vectors).splat_row, sums.scaled_by
     reloads = sums.by_lane
-    inner = sums.grouped_products if sums.by_lane else inner_products(sums)
+    inner = sums.grouped_products if simd.level.dot == "smull" else inner_products(sums, by_matrix=True)
     columns, output = sums.columns, byte_output(simd, floats)
     buffers_of, write = output.buffers, output.write
 

@@ -22,6 +22,7 @@ from typing import Any
 from llvmlite import ir
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic
+from edgeinfer.simd.lane_products import RowLanes
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile
 from edgeinfer.simd.vectors import Vector, splat_value
@@ -159,7 +160,7 @@ def _pairs(lanes: int, architecture: str) -> Dot:
     return Dot(unsigned, signed, dot, spread, spread)
 
 
-class ByteLanes:
+class ByteLanes(RowLanes):
     """Products of quads for ``edgeinfer.simd.lane_products``.
 
     Args:
@@ -169,13 +170,14 @@ class ByteLanes:
     """
 
     def __init__(self, tile: Tile, dot: Dot, grouped: bool = False) -> None:
+        super().__init__(tile)
         self._tile, self._dot, self._grouped = tile, dot, grouped
         self.parts: tuple[int, ...] = (tile.vector.lanes, tile.vector.lanes // 2, 1)
         self.turns = 1
         self.temporaries = dot.temporaries
         self.loads_apart = dot.temporaries > 0 or tile.rows * (tile.vectors + 1) + tile.vectors > 30
 
-    def load(self, builder: Any, pointer: Any, count: int) -> list[Any]:
+    def load_row(self, builder: Any, pointer: Any, count: int) -> list[Any]:
         """LLVM values: the next ``count`` quads of a row of x as one vector, whatever is in its other lanes."""
         vector, lanes = self._tile.vector, self._tile.vector.lanes
         part = Vector("i32", count)
@@ -194,3 +196,85 @@ class ByteLanes:
         turned = self._grouped and count == self._tile.vector.lanes
         value = (self._dot.turned if turned else self._dot.spread)(builder, quads[0], k)
         return self._dot.dot(builder, sums, value, self._dot.prepare_w(builder, weight))
+
+
+class MatrixLanes:
+    """Products of quads by ``usmmla``: each adds two rows of eight bytes times two columns of eight to four sums.
+
+    Vector j of row i of the tile holds outputs 2j and 2j + 1 of rows 2i and 2i + 1. Weights of two quads lie column by
+    column, those of a last single quad as for ``ByteLanes``.
+
+    Args:
+        tile: the caller's tile of sums, with an even number of rows.
+    """
+
+    turns, temporaries = 1, 0
+    parts: tuple[int, ...] = (4, 2, 1)
+
+    def __init__(self, tile: Tile) -> None:
+        self.tile = Tile(tile.rows // 2, 2 * tile.vectors, tile.vector.lanes, "i32")
+        self.loads_apart = self.tile.rows * (self.tile.vectors + 1) + self.tile.vectors > 30
+
+    def enter(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: sums of two rows, two columns each."""
+        vectors = self.tile.vectors // 2
+        pairs = [
+            (sums[2 * row * vectors + j], sums[(2 * row + 1) * vectors + j])
+            for row in range(self.tile.rows) for j in range(vectors)
+        ]  # fmt: skip
+        return [half for pair in pairs for half in _halves_of_two(builder, *pair)]
+
+    def leave(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: sums row by row."""
+        rows: list[Any] = []
+        for first in range(0, len(sums), self.tile.vectors):
+            row = sums[first : first + self.tile.vectors]
+            pairs = [_halves_of_two(builder, a, b) for a, b in zip(row[::2], row[1::2], strict=True)]
+            rows += [*(upper for upper, _ in pairs), *(lower for _, lower in pairs)]
+        return rows
+
+    def steps(self, count: int) -> int:
+        """One round for each two quads."""
+        return max(1, count // 2)
+
+    def loads(self, count: int) -> int:
+        """Half as many for a single quad."""
+        return self.tile.vectors if count > 1 else self.tile.vectors // 2
+
+    def load(self, builder: Any, rows: list[Any], count: int) -> list[list[Any]]:
+        """LLVM values: for each two rows their next quads, two of each in a vector."""
+        read = [self._load_row(builder, row, count) for row in rows]
+        joined = [_halves_of_two(builder, a, b) for a, b in zip(read[::2], read[1::2], strict=True)]
+        return [list(pair[: self.steps(count)]) for pair in joined]
+
+    def _load_row(self, builder: Any, pointer: Any, count: int) -> Any:
+        vector = self.tile.vector
+        element = ir.IntType(32 * count)
+        if count == vector.lanes:
+            return builder.load(element_pointer(builder, pointer, ir.Constant(_I64, 0), vector), align=4)
+        scalar = builder.load(builder.bitcast(pointer, element.as_pointer()), align=4)
+        whole = ir.Constant(ir.VectorType(element, vector.lanes // count), None)
+        return builder.bitcast(builder.insert_element(whole, scalar, ir.Constant(_I32, 0)), vector.llvm)
+
+    def weights(self, builder: Any, loaded: list[Any], count: int) -> list[Any]:
+        """LLVM values: as they are; of single quads two columns each, with zeros behind them."""
+        if count > 1:
+            return loaded
+        zeros, index = ir.Constant(self.tile.vector.llvm, None), ir.VectorType(_I32, 4)
+        return [
+            builder.shuffle_vector(vector, zeros, ir.Constant(index, [first, 4, first + 1, 4]))
+            for vector in loaded for first in (0, 2)
+        ]  # fmt: skip
+
+    def multiply_add(self, builder: Any, sums: Any, x: list[Any], k: int, count: int, weight: Any) -> Any:
+        """LLVM value: the sums plus the products of round ``k``."""
+        octets = ir.VectorType(_I8, 16)
+        factors = [builder.bitcast(x[k], octets), builder.bitcast(weight, octets)]
+        return call_intrinsic(builder, "aarch64.neon.usmmla.v4i32.v16i8", sums.type, [sums, *factors])
+
+
+def _halves_of_two(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """The first halves of two int32 vectors of four side by side, and the second ones."""
+    index = ir.VectorType(_I32, 4)
+    first, second = ([place, place + 1, place + 4, place + 5] for place in (0, 2))
+    return tuple(builder.shuffle_vector(a, b, ir.Constant(index, places)) for places in (first, second))

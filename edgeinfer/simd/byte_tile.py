@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from edgeinfer.simd.byte_dot import ByteLanes, Dot, dot_of
+from edgeinfer.simd.byte_dot import ByteLanes, Dot, MatrixLanes, dot_of
 from edgeinfer.simd.foreign_intrinsics import ordered_value
 from edgeinfer.simd.lane_products import lane_products
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
@@ -48,6 +48,8 @@ class ByteTileOps:
         products: ``products(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products, of the
             quads from ``x[index + i * row_stride]`` on; where ``by_lane``.
         grouped_products: the same with weights whose whole groups of four quads are packed as ``byte_dot`` turns x.
+        matrix_products: ``products`` or, where the level multiplies matrices, the same for an even number of rows with
+            weights of two quads packed for that.
         prefetches: as that of ``TileOps``.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
@@ -70,6 +72,8 @@ class ByteTileOps:
         self.outer = _outer(sums, dot)
         self.products = lane_products(sums, ByteLanes(sums, dot))
         self.grouped_products = lane_products(sums, ByteLanes(sums, dot, grouped=True))
+        by_matrix = simd.level.byte_traits["matrices"] and rows % 2 == 0
+        self.matrix_products = lane_products(sums, MatrixLanes(sums)) if by_matrix else self.products
         self.store = store_of(sums)
         self.scaled = _scaled(sums, floats)
         self.scaled_by = _scaled_by(sums, floats, Tile(1, vectors, simd.lanes))

@@ -32,38 +32,96 @@ class Lanes(Protocol):
     """How a level multiplies.
 
     Attributes:
+        tile: the tile of sums while products are added.
         parts: how many products a turn adds, the largest first; the last is 1.
         turns: how often the body of the loop of the largest part does it.
         temporaries: registers that multiply-adds need between their operands and the sums.
         loads_apart: whether registers are so few that vectors of weights cannot be neighbours.
     """
 
+    tile: Tile
     parts: tuple[int, ...]
     turns: int
     temporaries: int
     loads_apart: bool
 
-    def load(self, builder: Any, pointer: Any, count: int) -> list[Any]:
-        """LLVM values: vectors with the next ``count`` elements of a row of x."""
+    def enter(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: the vectors of ``tile`` for those of the caller's tile."""
+        ...
+
+    def leave(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: the counterpart of ``enter``."""
+        ...
+
+    def load(self, builder: Any, rows: list[Any], count: int) -> list[list[Any]]:
+        """LLVM values: for each row of ``tile`` vectors with the next ``count`` elements of rows of x."""
+        ...
+
+    def steps(self, count: int) -> int:
+        """How many rounds of multiply-adds, each with ``tile.vectors`` vectors of weights, add ``count`` products."""
+        ...
+
+    def loads(self, count: int) -> int:
+        """Vectors of weights that such a round reads."""
+        ...
+
+    def weights(self, builder: Any, loaded: list[Any], count: int) -> list[Any]:
+        """LLVM values: the vectors of weights of rounds out of what was loaded for them."""
         ...
 
     def multiply_add(self, builder: Any, sums: Any, x: list[Any], k: int, count: int, weight: Any) -> Any:
-        """LLVM value: a vector of sums plus the ``k``-th of ``count`` elements times a vector of weights."""
+        """LLVM value: a vector of sums plus round ``k`` of ``count`` products of a row of x and a vector of weights."""
         ...
 
 
-class FloatLanes:
+class RowLanes:
+    """What all have in common whose sums are rows of outputs and whose rounds add one product each."""
+
+    def __init__(self, tile: Tile) -> None:
+        self.tile = tile
+
+    def enter(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: as they are."""
+        return sums
+
+    def leave(self, builder: Any, sums: list[Any]) -> list[Any]:
+        """LLVM values: as they are."""
+        return sums
+
+    def steps(self, count: int) -> int:
+        """One round for each product."""
+        return count
+
+    def loads(self, count: int) -> int:
+        """All of the tile's vectors."""
+        return self.tile.vectors
+
+    def weights(self, builder: Any, loaded: list[Any], count: int) -> list[Any]:
+        """LLVM values: as they are."""
+        return loaded
+
+    def load(self, builder: Any, rows: list[Any], count: int) -> list[list[Any]]:
+        """LLVM values: for each row vectors with its next ``count`` elements."""
+        return [self.load_row(builder, row, count) for row in rows]
+
+    def load_row(self, builder: Any, pointer: Any, count: int) -> list[Any]:
+        """LLVM values: vectors with the next ``count`` elements of a row."""
+        raise NotImplementedError
+
+
+class FloatLanes(RowLanes):
     """Products of float32 or float16."""
 
     turns, temporaries, loads_apart = 2, 0, False
 
     def __init__(self, tile: Tile) -> None:
+        super().__init__(tile)
         self._vector = tile.vector
         lanes = tile.vector.lanes
         # Two vectors of each row of x where they and two loads of weights fit.
         self.parts: tuple[int, ...] = (lanes * 2, lanes, 1) if _registers(tile, 2, 2) <= _ALL_REGISTERS else (lanes, 1)
 
-    def load(self, builder: Any, pointer: Any, count: int) -> list[Any]:
+    def load_row(self, builder: Any, pointer: Any, count: int) -> list[Any]:
         """LLVM values: the next ``count`` numbers; a single one in all lanes."""
         vector = self._vector
         if count == 1:
@@ -103,8 +161,8 @@ def lane_products(tile: Tile, lanes: Lanes) -> Any:
             rows = [builder.gep(x, [index])]
             for _ in range(1, tile.rows):
                 rows.append(builder.gep(rows[-1], [row_stride]))
-            sums = tile_vectors(builder, tile, accumulator)
-            state = _State(builder, tile, lanes, sums, rows, builder.gep(w, [w_index]))
+            sums = lanes.enter(builder, tile_vectors(builder, tile, accumulator))
+            state = _State(builder, lanes, sums, rows, builder.gep(w, [w_index]))
             above = 0
             repeated = [(lanes.parts[0], lanes.turns)] if lanes.turns > 1 else []
             for part, times in (*repeated, *((part, 1) for part in lanes.parts)):
@@ -112,7 +170,7 @@ def lane_products(tile: Tile, lanes: Lanes) -> Any:
                 left = builder.and_(count, ir.Constant(_I64, above - 1)) if above else count
                 above = part * times
                 state.loop(builder.lshr(left, ir.Constant(_I64, above.bit_length() - 1)), part, times)
-            return pack_tile(builder, tile, state.sums)
+            return pack_tile(builder, tile, lanes.leave(builder, state.sums))
 
         arguments = (tile, pointer, types.int64, types.int64, pointer, types.int64, types.int64)
         return tile(*arguments), codegen
@@ -130,9 +188,9 @@ def _registers(tile: Tile, parts: int, loads: int) -> int:
 class _State:
     """The sums and pointers at one place of the code that is emitted."""
 
-    def __init__(self, builder: Any, tile: Tile, lanes: Lanes, sums: list[Any], rows: list[Any], weights: Any) -> None:
+    def __init__(self, builder: Any, lanes: Lanes, sums: list[Any], rows: list[Any], weights: Any) -> None:
         self.builder = builder
-        self.tile = tile
+        self.tile = lanes.tile
         self.lanes = lanes
         self.sums = sums
         self.rows = rows
@@ -179,23 +237,24 @@ class _State:
         self.sums, self.rows, self.weights = values[:count], values[count:-1], values[-1]
 
     def _turn(self, turn: int) -> None:
-        tile = self.tile
-        factors = [self.lanes.load(self.builder, row, turn) for row in self.rows]
-        # Products whose weights come with one load, and how many of their multiply-adds go before the next load.
-        step = max(1, min(turn, _MOST_VECTORS // tile.vectors))
+        tile, rounds = self.tile, self.lanes.steps(turn)
+        factors = self.lanes.load(self.builder, self.rows, turn)
+        # Rounds whose weights come with one load, and how many of their multiply-adds go before the next load.
+        step = max(1, min(rounds, _MOST_VECTORS // tile.vectors))
+        loads = step * self.lanes.loads(turn)
         places = [(k, j, row) for k in range(step) for j in range(tile.vectors) for row in range(tile.rows)]
         if self.lanes.temporaries and tile.rows > tile.vectors:
             # As few turned factors at once as there can be.
             places.sort(key=lambda place: (place[0], place[2]))
         both = _registers(tile, len(factors[0]), 2) + self.lanes.temporaries <= _ALL_REGISTERS
         before = len(places) * 3 // 4 if both else len(places)
-        weights = self._load_weights(step * tile.vectors)
-        for first in range(0, turn, step):
+        weights = self._load_weights(loads)
+        for first in range(0, rounds, step):
             following: list[Any] = []
             self._multiply(places[:before], factors, first, turn, weights)
-            if first + step < turn:
+            if first + step < rounds:
                 self.weights = ordered_value(self.builder, self.weights, self.sums)
-                following = self._load_weights(step * tile.vectors)
+                following = self._load_weights(loads)
             self._multiply(places[before:], factors, first, turn, weights)
             weights = following
         self.weights, self.read = self.builder.gep(self.weights, [ir.Constant(_I64, self.read)]), 0
@@ -204,7 +263,7 @@ class _State:
         self, places: list[tuple[int, int, int]], x: list[list[Any]], first: int, count: int, weights: list[Any]
     ) -> None:
         """Emit the multiply-adds at places (k, vector of weights, row), where k counts from ``first``."""
-        vectors = self.tile.vectors
+        vectors, weights = self.tile.vectors, self.lanes.weights(self.builder, weights, count)
         for k, j, row in places:
             at, weight = row * vectors + j, weights[k * vectors + j]
             self.sums[at] = self.lanes.multiply_add(self.builder, self.sums[at], x[row], first + k, count, weight)

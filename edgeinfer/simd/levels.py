@@ -48,12 +48,13 @@ class Level:
         """What the planner must know of ``dot``.
 
         What x is less than unsigned bytes (128: it is signed), whether weights lie in halves of quads, and depthwise
-        ones in quads.
+        ones in quads, and whether tiles of an even number of rows multiply matrices.
         """
         return {
             "x_offset": 128 if self.dot in ("sdot", "smull") else 0,
             "halves": int(self.dot == "smull"),
             "quads": int(self.dot in ("sdot", "usdot")),
+            "matrices": int(self.dot == "usdot"),
         }
 
     @property

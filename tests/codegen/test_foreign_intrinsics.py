@@ -38,10 +38,10 @@ def words() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("level", "instructions"), [("neon", ["smull", "smlal2", "sadalp"]), ("dotprod", ["sdot"]), ("i8mm", ["sudot"])]
+    ("level", "instructions"), [("neon", ["smull", "smlal2", "sadalp"]), ("dotprod", ["sdot"]), ("i8mm", ["usmmla"])]
 )
 def test_arm_adds_products_of_bytes_by_its_own_instructions(words, level, instructions):
-    # The loop over four quads by lane, 16 sums a quad, and the one over single quads.
+    # The loops over four quads, two and one, 16 sums a quad; matrices hold two quads and four sums.
     assert [words[level].count(instruction) for instruction in instructions] >= [64] * len(instructions)
 
 

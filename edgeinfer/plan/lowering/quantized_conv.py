@@ -31,6 +31,7 @@ from edgeinfer.plan.lowering.quantized_depthwise import (
     image_rows_of,
     pack_integer_depthwise,
 )
+from edgeinfer.plan.lowering.quantized_packing import in_halves, in_octets, multiplies_matrices
 from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
 from edgeinfer.plan.lowering.units import as_units, units_of
 from edgeinfer.plan.signed_bytes import takes_signed_bytes
@@ -158,36 +159,6 @@ def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
     return padded
 
 
-def in_halves(packed: np.ndarray, kernel: KernelRow) -> np.ndarray:
-    """Packed quads [.., quad, columns] as a kernel with the trait ``halves`` reads them.
-
-    The first two bytes of the quads of four neighbouring columns lie before their last two. With the trait ``grouped``
-    vectors of four quads one behind another are packed as ``edgeinfer.simd.byte_tile`` turns x.
-    """
-    if not kernel.traits.get("halves"):
-        return packed
-    packed = np.ascontiguousarray(packed)
-    pairs = packed.view(np.int16).reshape(-1, QUAD, 2)
-    halves = np.ascontiguousarray(pairs.transpose(0, 2, 1)).view(np.int32).reshape(packed.shape)
-    count, columns = packed.shape[-2:]
-    whole = count // QUAD * QUAD
-    if not kernel.traits.get("grouped") or not whole:
-        return halves
-    # pairs of bytes by panel, group, pair, vector of columns, column
-    grouped = packed[..., :whole, :].reshape(-1, whole // QUAD, QUAD, columns).view(np.int16)
-    grouped = grouped.reshape(*grouped.shape[:3], columns // QUAD, QUAD, 2).transpose(0, 1, 2, 5, 3, 4)
-    grouped = grouped.reshape(*grouped.shape[:2], 2 * QUAD, columns // QUAD, QUAD)
-    turned = np.empty((*grouped.shape[:2], QUAD, columns // QUAD, 2, QUAD), np.int16)
-    for turn in range(QUAD):
-        for half in range(2):
-            for column in range(QUAD):
-                pair = (column + turn + QUAD * half) % (2 * QUAD)
-                turned[:, :, turn, :, half, column] = grouped[:, :, pair, :, column]
-    result = halves.reshape(-1, count, columns)
-    result[:, :whole] = turned.reshape(result.shape[0], -1).view(np.int32).reshape(result.shape[0], whole, columns)
-    return result.reshape(packed.shape)
-
-
 def as_quads(node: Node, context: LoweringContext, x: str, channels: int, flips: bool) -> str:
     """A tensor whose pixels are whole quads: ``x`` itself, or a copy made by a step.
 
@@ -309,9 +280,13 @@ def emit_quantized_conv(
         if kernel is wide:
             values["x_channels"] = _whole_quads(geometry)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
+        run = quads.channels * (quads.kernel[1] if quads.dilations[1] == 1 else 1)
+        pairs = f".octets{run}" if multiplies_matrices(kernel) else ""
         values["w"] = context.packed(
-            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}.{kernel.family}",
-            lambda _: in_halves(pack_columns(_units_of_weight(numbers.weight, kernel), groups, columns), kernel),
+            node.inputs[3], f"{numbers.part}quads{groups}x{columns}x{quads.channels}.{kernel.family}{pairs}",
+            lambda _: in_octets(
+                in_halves(pack_columns(_units_of_weight(numbers.weight, kernel), groups, columns), kernel), kernel, run
+            ),
         )  # fmt: skip
         scratch = 4 * (values["tile_scratch"] + kernel.traits["rows"] * columns)
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=macs)
