@@ -243,7 +243,7 @@ class _State:
         step = max(1, min(rounds, _MOST_VECTORS // tile.vectors))
         loads = step * self.lanes.loads(turn)
         places = [(k, j, row) for k in range(step) for j in range(tile.vectors) for row in range(tile.rows)]
-        if self.lanes.temporaries and tile.rows > tile.vectors:
+        if self.lanes.temporaries and tile.rows >= tile.vectors:
             # As few turned factors at once as there can be.
             places.sort(key=lambda place: (place[0], place[2]))
         both = _registers(tile, len(factors[0]), 2) + self.lanes.temporaries <= _ALL_REGISTERS

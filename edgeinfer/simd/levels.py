@@ -95,9 +95,8 @@ LEVELS = {
             by_lane=True, float16=True, dot="sdot", base="neon",
         ),
         Level(
-            # Scheduled for a core in order, which the others do not mind, without what is newer than Armv8.0.
-            "neon", "aarch64", 4, 32, "cortex-a55", "-crypto,-crc,-lse,-rdm,-dotprod,-fullfp16,-rcpc,-ras,-pan",
-            "Armv8.0-A with NEON", by_lane=True, dot="smull",
+            # Scheduled for a core in order, which the others do not mind.
+            "neon", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, dot="smull",
         ),
         Level("neon32", "armv7l", 4, 16, "cortex-a9", "", "Armv7-A with NEON", like="v128"),
         Level(
