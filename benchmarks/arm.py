@@ -89,7 +89,7 @@ def independent(body: Sequence[str]) -> list[str]:
         target, *rest = [operand.strip() for operand in operands.split(",")]
         suffix = target.partition(".")[2]
         sources = [re.sub(r"^v\d+", f"v{30 + place}", operand) for place, operand in enumerate(rest)]
-        chosen.append(f"\t{name}\tv{index % 28}.{suffix}, {', '.join(sources)}")
+        chosen.append(f"\t{name}\tv{index % 26}.{suffix}, {', '.join(sources)}")
     return chosen
 
 
@@ -110,8 +110,8 @@ def with_loads(body: Sequence[str], run: int) -> list[str]:
 
 
 def _fixed(registers: str) -> str:
-    """Registers of a load as two that no multiply-add uses."""
-    numbers = iter((28, 29))
+    """Registers of a load as some, up to four, that no multiply-add uses."""
+    numbers = iter((26, 27, 28, 29))
     return re.sub(r"([qdsv])\d+", lambda found: f"{found.group(1)}{next(numbers)}", registers.strip())
 
 
