@@ -150,7 +150,13 @@ class KernelLibrary:
             KernelError: if kernels are missing and cannot be compiled here.
         """
         wanted = list(dict.fromkeys(names))
-        self._compile([name for name in wanted if name not in self._addresses and not self._compiled(name)])
+        missing = [name for name in wanted if name not in self._addresses and not self._compiled(name)]
+        self._compile(missing)
+        if lost := [name for name in missing if not self._compiled(name)]:
+            raise KernelError(
+                f"kernel {lost[0]} is not in {self.folder} although it was compiled: the source has changed since this "
+                "process started, or something deletes files there; start again"
+            )
         for name in wanted:
             if name not in self._addresses:
                 self._addresses[name] = self._address(name)

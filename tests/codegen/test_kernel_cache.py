@@ -100,3 +100,11 @@ def test_objects_load_without_a_linker(monkeypatch, tmp_path):
 
 def test_editing_one_kernel_module_keeps_the_others():
     assert cache.module_hash("edgeinfer.kernels.conv") != cache.module_hash("edgeinfer.kernels.tape")
+
+
+def test_kernels_that_vanish_are_an_error_of_ours(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGEINFER_CACHE", str(tmp_path))
+    library = KernelLibrary(cpu_level())
+    monkeypatch.setattr(library, "_compile", lambda names: None)
+    with pytest.raises(KernelError, match="run_tape.*start again"):
+        library.entry("run_tape")
