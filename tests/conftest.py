@@ -1,4 +1,4 @@
-"""A bundle of the model that ships, for this machine, made once for all tests."""
+"""What many tests need: compiled kernels, and a bundle of the model that ships for this machine, each made once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ import pytest
 
 from edgeinfer.cli import main
 from edgeinfer.codegen.targets import target_of_level
-from edgeinfer.runtime.cpu import cpu_level
+from edgeinfer.runtime.cpu import available_levels, cpu_level
+from edgeinfer.runtime.kernel_loader import kernels_for
+from edgeinfer.simd.levels import LEVELS
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "multistyle26" / "multistyle26.edge"
 SHAPE = "image=1x3x256x256"
+MANY_TESTS = 1000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels(request) -> None:
+    """All kernels that tests use, where most tests run: compiled one by one, as tests ask for them, they take longer."""
+    if len(request.session.items) < MANY_TESTS:
+        return
+    for level in available_levels():
+        if not LEVELS[level].base:
+            kernels = kernels_for(level)
+            kernels.load(kernels.kernel_set.rows)
 
 
 @pytest.fixture(scope="session")
