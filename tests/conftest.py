@@ -19,7 +19,7 @@ MANY_TESTS = 1000
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels(request) -> None:
-    """All kernels that tests use, where most tests run: compiled one by one, as tests ask for them, they take longer."""
+    """All kernels that tests use, where most tests run: one by one, as tests ask for them, they take longer."""
     if len(request.session.items) < MANY_TESTS:
         return
     for level in available_levels():
