@@ -45,6 +45,11 @@ class AxisTable:
     outside: np.ndarray
 
 
+def repeats(indices: np.ndarray, factor: int) -> bool:
+    """Whether output element i is input element ``i // factor``; ``indices`` are the nearest inputs, [out]."""
+    return bool(np.array_equal(indices, np.arange(len(indices)) // factor))
+
+
 def source_positions(size: int, out: int, scale: float, coordinates: str, roi: tuple[float, float]) -> np.ndarray:
     """The position in the input, in pixels, of every output element."""
     y = np.arange(out, dtype=np.float64)

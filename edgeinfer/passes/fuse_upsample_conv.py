@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from edgeinfer.graph import FUSED, GraphView, Node
-from edgeinfer.ops.resize import axis_table, sampling_of
+from edgeinfer.ops.resize import axis_table, repeats, sampling_of
 from edgeinfer.passes.conv_attributes import fused_conv_attributes
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
@@ -59,6 +57,6 @@ def repeat_factors(view: GraphView, resize: Node) -> list[int] | str:
     probe = 7
     for factor in factors:
         table = axis_table(probe, probe * factor, float(factor), sampling)
-        if not np.array_equal(table.indices[:, 0], np.arange(probe * factor) // factor):
+        if not repeats(table.indices[:, 0], factor):
             return f"{sampling.coordinates} with {sampling.nearest_mode} does not repeat pixels"
     return factors

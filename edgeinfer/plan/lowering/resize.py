@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeinfer.graph import FUSED, Node
-from edgeinfer.ops.resize import axis_table, sampling_of
+from edgeinfer.ops.resize import axis_table, repeats, sampling_of
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, RepeatedPicture, lowering
 from edgeinfer.plan.lowering.index import emit_index
 
@@ -64,6 +64,6 @@ def _note_repetition(context: LoweringContext, x: str, y: str, picks: list[np.nd
     sizes, outs = context.shape(x)[1:3], context.shape(y)[1:3]
     rows, columns = (out // size for size, out in zip(sizes, outs, strict=True))
     for size, out, factor, pick in zip(sizes, outs, (rows, columns), picks[1:3], strict=True):
-        if out != size * factor or pick is None or not np.array_equal(pick, np.arange(out) // factor):
+        if out != size * factor or pick is None or not repeats(pick, factor):
             return
     context.repeated[y] = RepeatedPicture(x, rows, columns)
