@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 OFFSET_BITS = 48
 ARENA = 0
@@ -22,27 +22,29 @@ ALIGNMENT = 64
 # One row of the plan's table: address of a kernel, address of its params.
 STEP = np.dtype([("kernel", "<i8"), ("params", "<i8")], align=True)
 
-# What all workers of a session share. `counter` and `arrived` sit on cache lines of their own.
+# What all workers of a session share. `arrived` and what follows sit on cache lines of their own.
 TEAM = np.dtype(
     {
         "names": [
             "threads", "bases", "steps", "first", "last", "stop", "futex_call", "spins",
-            "counter", "arrived", "generation", "epoch", "sleepers",
+            "arrived", "generation", "epoch", "sleepers",
         ],
-        "formats": ["<i8"] * 13,
-        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 128, 192, 256, 320],
-        "itemsize": 384,
+        "formats": ["<i8"] * 12,
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64, 128, 192, 256],
+        "itemsize": 320,
     }
 )  # fmt: skip
 
 # What one worker owns. `bases` and `scratch` are addresses; `scratch` is aligned to ALIGNMENT; `epoch` is
-# the team's epoch when the worker was made, so that a thread that starts late misses no run.
+# the team's epoch when the worker was made, so that a thread that starts late misses no run. `taken` counts the
+# tiles that were taken from this worker's range in this step, on a cache line of its own. The workers' records are
+# neighbours in memory.
 WORKER = np.dtype(
     {
-        "names": ["team", "bases", "scratch", "index", "threads", "epoch"],
-        "formats": ["<i8"] * 6,
-        "offsets": [0, 8, 16, 24, 32, 40],
-        "itemsize": 64,
+        "names": ["team", "bases", "scratch", "index", "threads", "epoch", "taken"],
+        "formats": ["<i8"] * 7,
+        "offsets": [0, 8, 16, 24, 32, 40, 64],
+        "itemsize": 128,
     }
 )
 
@@ -57,3 +59,9 @@ def buffer_ref(base: int, offset: int) -> int:
 def split_ref(ref: int) -> tuple[int, int]:
     """Base and byte offset of a buffer reference."""
     return ref >> OFFSET_BITS, ref & ((1 << OFFSET_BITS) - 1)
+
+
+def field_offset(record: np.dtype, field: str) -> int:
+    """Byte offset of a field in a record."""
+    assert record.fields is not None
+    return record.fields[field][1]

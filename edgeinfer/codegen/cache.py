@@ -195,8 +195,11 @@ class KernelLibrary:
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
-        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder), *names]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder.resolve()), *names]
+        # Python looks for modules in its working folder first, where another edgeinfer may lie.
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=_PACKAGE.parent
+        )
 
     def _compile(self, names: list[str]) -> None:
         if not names:

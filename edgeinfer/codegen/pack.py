@@ -127,7 +127,10 @@ def _process(*arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
     environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "edgeinfer.codegen.pack_worker", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    # Python looks for modules in its working folder first, where another edgeinfer may lie.
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=_ROOT
+    )
 
 
 def list_kernels(target: Target) -> list[dict[str, object]]:

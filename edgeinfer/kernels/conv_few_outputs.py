@@ -86,7 +86,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
         blocks = (p.kernel_width * p.out_channels + columns - 1) // columns
         pitch = blocks * columns
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             column_task = task % p.column_tasks

@@ -63,7 +63,7 @@ def _copy(buffer: Callable[..., Any], copy_run: Callable[..., None]) -> Callable
         x, y = buffer(worker, p.x), buffer(worker, p.y)
         contiguous = p.x_5 == 1 and p.y_5 == 1
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first = task * p.task_rows
@@ -133,7 +133,7 @@ def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
     def body(p: Any, worker: Any) -> None:
         x, y = buffer(worker, p.x), buffer(worker, p.y)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first = task % p.column_tasks * p.task_columns

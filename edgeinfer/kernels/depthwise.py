@@ -180,7 +180,7 @@ def depthwise_conv(
             copy(scratch(worker), 0, floats(worker, p.border), 0, channels)
         pixels = as_i64(worker.scratch + (channels * element_bytes + 63) // 64 * 64)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first_row, image = task % p.row_tasks * p.task_rows, task // p.row_tasks

@@ -131,7 +131,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
         pixel_pitch, y_pixel = p.stride_x * p.channels, p.y_pixel
         in_place = may_read_in_place and p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             block_task = task % p.block_tasks

@@ -78,7 +78,7 @@ def f32_unary(simd: Simd) -> Callable[..., None]:
         x, y = buffer(worker, p.x), buffer(worker, p.y)
         code, first, second = p.operator, np.float32(p.parameter_0), np.float32(p.parameter_1)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task * p.task_count
@@ -135,7 +135,7 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
         # The compiler takes choices out of the inner loop where it sees that no store can change them.
         code, activation, a_inner, b_inner = p.operator, p.activation, p.a_inner, p.b_inner
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task % p.inner_tasks * p.task_inner

@@ -39,7 +39,7 @@ def _cast(source: Simd, target: Simd, convert: Callable[..., Any]) -> Callable[.
     def body(p: Any, worker: Any) -> None:
         x, y = x_buffer(worker, p.x), y_buffer(worker, p.y)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task * p.task_count

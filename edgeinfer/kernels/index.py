@@ -71,7 +71,7 @@ def _index(
         )  # fmt: skip
         value = element(p.value)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first = task * p.task_rows

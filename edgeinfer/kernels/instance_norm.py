@@ -85,7 +85,7 @@ def channel_statistics(simd: Simd, buffer: Callable[..., Any], read: Callable[..
     def body(p: Any, worker: Any) -> None:
         x, partials = buffer(worker, p.x), buffer_f32(worker, p.partials)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first = task % p.pixel_tasks * p.task_pixels
@@ -106,7 +106,7 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
         gamma, beta = buffer_f32(worker, p.gamma), buffer_f32(worker, p.beta)
         vectors = p.pitch // lanes
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             c = task % vectors * lanes
@@ -234,7 +234,7 @@ def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer:
         period = channels * lanes if repeated else channels
         pattern = scratch_f32(worker)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             image = task // p.pixel_tasks

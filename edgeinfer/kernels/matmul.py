@@ -82,7 +82,7 @@ def f32_matmul(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
         bias = buffer_f32(worker, p.bias) if has_bias else y
         panel = scratch_f32(worker)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             row_task = task % p.row_tasks

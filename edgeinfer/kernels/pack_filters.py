@@ -114,7 +114,7 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
         taps_i32 = as_i32(worker.scratch + 4 * 2 * MAX_SIZE)
         products = (p.stride * (p.size - 1) + 1) * (p.stride * (p.size - 1) + 1)
         while True:
-            block = claim(worker)
+            block = claim(worker, p.tiles)
             if block >= p.tiles:
                 break
             outputs = min(columns, p.out_channels - block * columns)

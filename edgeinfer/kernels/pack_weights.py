@@ -105,7 +105,7 @@ def x32_pack_columns(simd: Simd) -> Callable[..., None]:
         size = p.kernel_height * p.kernel_width * p.channels * p.columns
         follow = taps_follow(p, p.kernel_height, p.kernel_width)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first_output = task % p.blocks * p.columns

@@ -167,7 +167,7 @@ def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
         channels = p.channels
         row_pitch, tap_pitch = p.dilation_y * p.width * channels, p.dilation_x * channels
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             row = task % p.out_height

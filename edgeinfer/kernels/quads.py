@@ -32,7 +32,7 @@ def x8_quads(simd: Simd) -> Callable[..., None]:
         channels, quads, flip = p.channels, p.quads, p.flip
         whole = channels // 4
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             for pixel in range(task * p.task_pixels, min(p.pixels, (task + 1) * p.task_pixels)):
@@ -92,7 +92,7 @@ def x8_taps(simd: Simd) -> Callable[..., None]:
         first_inside = min(out_width, (pad_left + stride - 1) // stride)
         stop_inside = max(first_inside, min(out_width, (width - kernel_width + pad_left) // stride + 1))
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             image, first_row = task // p.row_tasks, task % p.row_tasks * p.task_rows

@@ -29,7 +29,7 @@ def f32_quantize(simd: Simd) -> Callable[..., None]:
         least, most, zero_point = np.float32(p.low), np.float32(p.high), p.zero_point
         scale, low, high = splat(np.float32(p.scale)), splat(least), splat(most)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task * p.task_count
@@ -66,7 +66,7 @@ def f32_dequantize(simd: Simd) -> Callable[..., None]:
         x, y = buffer_u8(worker, p.x), buffer_f32(worker, p.y)
         scale, zero_point = splat(np.float32(p.scale)), splat(np.float32(p.zero_point))
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task * p.task_count

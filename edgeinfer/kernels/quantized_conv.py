@@ -115,7 +115,7 @@ def qu8_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
         task_blocks, block_tasks, tasks, y_pixel, y_start = p.task_blocks, p.block_tasks, p.tiles, p.y_pixel, p.y_start
         blocks = (out_channels + columns - 1) // columns
         while True:
-            task = claim(worker)
+            task = claim(worker, tasks)
             if task >= tasks:
                 break
             first_block = task % block_tasks * task_blocks

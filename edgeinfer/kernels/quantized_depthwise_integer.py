@@ -164,7 +164,7 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
         row_pixels = (width - 1) * stride + size
         row_pitch = row_pixels * channels
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             # The last task overlaps the one before where rows are no multiple of a task's.

@@ -63,7 +63,7 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
         low, high, a_flip, b_flip, inner = splat(least), splat(most), p.a_flip, p.b_flip, p.inner
         by_group = p.a_inner != 0 and p.b_inner != 0
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task % p.inner_tasks * p.task_inner
@@ -107,7 +107,7 @@ def x8_table(simd: Simd) -> Callable[..., None]:
     def body(p: Any, worker: Any) -> None:
         x, y, table = buffer_u8(worker, p.x), buffer_u8(worker, p.y), buffer_u8(worker, p.table)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task * p.task_count

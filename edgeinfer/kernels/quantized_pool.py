@@ -70,7 +70,7 @@ def qu8_global_average_pool(simd: Simd) -> Callable[..., None]:
         vectors = (channels + lanes - 1) // lanes
         low, high, factor = splat(np.float32(p.low)), splat(np.float32(p.high)), splat(np.float32(p.factor))
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             c = task % vectors * lanes

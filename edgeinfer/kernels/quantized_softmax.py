@@ -27,7 +27,7 @@ def qu8_softmax(simd: Simd) -> Callable[..., None]:
         x, y, table = buffer_u8(worker, p.x), buffer_u8(worker, p.y), buffer_f32(worker, p.table)
         low, high, zero_point = np.float32(p.low), np.float32(p.high), np.int32(p.y_zero_point)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             start = task // p.inner * p.count * p.inner + task % p.inner

@@ -130,7 +130,7 @@ def f32_reduce(simd: Simd) -> Callable[..., None]:
         x, y = buffer(worker, p.x), buffer(worker, p.y)
         vectors = (p.inner + lanes - 1) // lanes
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             if p.inner == 1:
@@ -196,7 +196,7 @@ def f32_softmax(simd: Simd) -> Callable[..., None]:
         x, y = buffer_f32(worker, p.x), buffer_f32(worker, p.y)
         vectors = (p.inner + lanes - 1) // lanes
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             if p.inner == 1:
@@ -240,7 +240,7 @@ def f32_layer_norm(simd: Simd) -> Callable[..., None]:
         has_bias = p.bias >= 0
         bias = buffer_f32(worker, p.bias) if has_bias else scale
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             normalize_row(y, x, task * p.count, p.count, scale, bias, has_bias, np.float32(p.epsilon))

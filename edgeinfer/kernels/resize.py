@@ -49,7 +49,7 @@ def f32_resize(simd: Simd) -> Callable[..., None]:
         rows, row_weights = buffer_i32(worker, p.row_indices), buffer_f32(worker, p.row_weights)
         columns, column_weights = buffer_i32(worker, p.column_indices), buffer_f32(worker, p.column_weights)
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             row = task % p.out_height

@@ -14,9 +14,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from edgeinfer.abi import STEP, TEAM
+from edgeinfer.abi import STEP, TEAM, WORKER, field_offset
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import as_i64, atomic_add, atomic_load, atomic_store, syscall_of
+from edgeinfer.simd.pointers import address_of, as_i64, atomic_add, atomic_load, atomic_store, syscall_of
 
 _STEP_WORDS = STEP.itemsize // 8
 _FUTEX_WAIT_PRIVATE = 128
@@ -24,13 +24,11 @@ _FUTEX_WAKE_PRIVATE = 129
 _EVERYONE = (1 << 31) - 1
 
 
-def _word(field: str) -> int:
-    return TEAM.fields[field][1]  # type: ignore[index]
-
-
-_COUNTER, _ARRIVED, _GENERATION = _word("counter"), _word("arrived"), _word("generation")
-_EPOCH, _SLEEPERS, _STOP = _word("epoch"), _word("sleepers"), _word("stop")
-_STEPS, _FIRST, _LAST = _word("steps"), _word("first"), _word("last")
+_ARRIVED, _GENERATION = field_offset(TEAM, "arrived"), field_offset(TEAM, "generation")
+_EPOCH, _SLEEPERS, _STOP = field_offset(TEAM, "epoch"), field_offset(TEAM, "sleepers"), field_offset(TEAM, "stop")
+_STEPS, _FIRST, _LAST = field_offset(TEAM, "steps"), field_offset(TEAM, "first"), field_offset(TEAM, "last")
+_INDEX, _TAKEN = field_offset(WORKER, "index"), field_offset(WORKER, "taken")
+_WORKER_BYTES = WORKER.itemsize
 
 
 @intrinsic
@@ -61,14 +59,6 @@ def _pause_of(architecture: str) -> Any:
         return types.void(), codegen
 
     return pause
-
-
-@intrinsic
-def _address_of(typing_context: Any, record: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ptrtoint(args[0], ir.IntType(64))
-
-    return types.int64(record), codegen
 
 
 @functools.cache
@@ -112,16 +102,17 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
     wait_for_change, change = _wait_of(simd), _change_of(simd)
 
     @njit(forceinline=True)
-    def barrier(team: Any, threads: Any, spins: Any, futex_call: Any) -> None:
-        """Return when all workers are here; the tile counter is 0 again."""
-        counter = as_i64(team + _COUNTER)
+    def barrier(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any) -> None:
+        """Return when all workers are here; nothing is taken from any range any more."""
         if threads == 1:
-            atomic_store(counter, 0)
+            atomic_store(as_i64(worker + _TAKEN), 0)
             return
         generation = atomic_load(as_i64(team + _GENERATION))
         if atomic_add(as_i64(team + _ARRIVED), 1) == threads - 1:
             atomic_store(as_i64(team + _ARRIVED), 0)
-            atomic_store(counter, 0)
+            first = worker - as_i64(worker + _INDEX)[0] * _WORKER_BYTES
+            for index in range(threads):
+                atomic_store(as_i64(first + index * _WORKER_BYTES + _TAKEN), 0)
             change(team, _GENERATION, futex_call)
         else:
             wait_for_change(team, _GENERATION, generation, spins, futex_call)
@@ -133,7 +124,7 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
         last = as_i64(team + _LAST)[0]
         for index in range(first, last):
             _call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
-            barrier(team, threads, spins, futex_call)
+            barrier(team, worker, threads, spins, futex_call)
 
     return run
 
@@ -144,12 +135,12 @@ def run_tape(simd: Simd) -> Callable[..., None]:
     run_steps, change = _steps_of(simd), _change_of(simd)
 
     def body(team: Any, worker: Any) -> None:
-        address = _address_of(team)
+        address = address_of(team)
         threads = team.threads
         futex_call = team.futex_call
         if threads > 1:
             change(address, _EPOCH, futex_call)
-        run_steps(address, _address_of(worker), threads, team.spins, futex_call)
+        run_steps(address, address_of(worker), threads, team.spins, futex_call)
 
     return body
 
@@ -163,7 +154,7 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
     wait_for_change, run_steps = _wait_of(simd), _steps_of(simd)
 
     def body(team: Any, worker: Any) -> None:
-        address = _address_of(team)
+        address = address_of(team)
         threads = team.threads
         futex_call = team.futex_call
         spins = team.spins
@@ -173,6 +164,6 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
             seen += 1
             if atomic_load(as_i64(address + _STOP)) != 0:
                 return
-            run_steps(address, _address_of(worker), threads, spins, futex_call)
+            run_steps(address, address_of(worker), threads, spins, futex_call)
 
     return body

@@ -144,7 +144,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
         units = (channels + width - 1) // width
         v_pitch = (stride * stride * channels + lanes - 1) // lanes * lanes // width
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first_block = task % p.block_tasks * p.task_blocks

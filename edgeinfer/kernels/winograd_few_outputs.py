@@ -77,7 +77,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
         channels, outputs, taps, parts = p.channels, p.out_channels, p.kernel_width, p.kernel_height // PART
         blocks = (taps * outputs + columns - 1) // columns
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             column_task = task % p.column_tasks

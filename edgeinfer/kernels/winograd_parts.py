@@ -85,7 +85,7 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
         block_floats = FREQUENCIES * parts_down * parts_across * channels * columns
         blocks = (p.out_channels + columns - 1) // columns
         while True:
-            task = claim(worker)
+            task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             first_block = task % p.block_tasks * p.task_blocks

@@ -88,7 +88,7 @@ class WorkerTeam:
         if os.getpid() != self._process:
             self._start()
         team, workers = self._team, self._workers
-        team["steps"], team["first"], team["last"], team["counter"] = steps, first, last, 0
+        team["steps"], team["first"], team["last"] = steps, first, last
         workers["bases"] = bases
         np.multiply(self._indices, scratch_bytes, out=workers["scratch"])
         workers["scratch"] += scratch

@@ -11,6 +11,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgeinfer.abi import WORKER, field_offset
+
 _I64 = ir.IntType(64)
 FLOAT32_POINTER = types.CPointer(types.float32)
 UINT8_POINTER = types.CPointer(types.uint8)
@@ -28,6 +30,16 @@ def record_at(typing_context: Any, pointer: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
     return pointer.dtype(pointer), codegen
+
+
+@intrinsic
+def address_of(typing_context: Any, record: Any) -> Any:
+    """The address of a struct, int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ptrtoint(arguments[0], _I64)
+
+    return types.int64(record), codegen
 
 
 def _address_to_pointer(pointer_type: Any) -> Any:
@@ -190,10 +202,25 @@ def scratch_f16(worker: Any) -> Any:
     return as_f16(worker.scratch)
 
 
-_COUNTER_OFFSET = np.int64(64)
+_WORKER_BYTES = WORKER.itemsize
+_TAKEN = field_offset(WORKER, "taken")
 
 
 @njit(forceinline=True, error_model="numpy")
-def claim(worker: Any) -> Any:
-    """The number of the next tile of this step that no worker has taken yet."""
-    return atomic_add(as_i64(worker.team + _COUNTER_OFFSET), 1)
+def claim(worker: Any, tiles: Any) -> Any:
+    """The number of a tile of this step that no worker has taken yet, ``tiles`` or more if none is left.
+
+    Each worker has a range of its own, the same part of every step, so that it reads what it wrote itself in the step
+    before and what is still in its processor's cache; one that has done its own takes from the others' ranges.
+    """
+    threads, own = worker.threads, worker.index
+    taken = address_of(worker) + _TAKEN
+    if threads == 1:
+        return atomic_add(as_i64(taken), 1)
+    for index in range(own, own + threads):
+        owner = index if index < threads else index - threads
+        start, stop = tiles * owner // threads, tiles * (owner + 1) // threads
+        tile = start + atomic_add(as_i64(taken + (owner - own) * _WORKER_BYTES), 1)
+        if tile < stop:
+            return tile
+    return tiles

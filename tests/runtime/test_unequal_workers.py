@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from edgeinfer.abi import STEP, TEAM, WORKER
+from edgeinfer.abi import STEP, WORKER
 from edgeinfer.runtime.kernel_loader import host_kernels
 from edgeinfer.runtime.session import Session
 from edgeinfer.runtime.workers import WorkerTeam
@@ -44,14 +44,15 @@ def test_a_slow_worker_takes_fewer_tiles():
 
     def kernel(params: int, address: int) -> None:
         worker = record_at(address, WORKER)
-        counter = record_at(int(worker["team"]), TEAM)
         index = int(worker["index"])
+        ranges = [record_at(address + (owner - index) * WORKER.itemsize, WORKER) for owner in (index, 1 - index)]
         while True:
             with lock:
-                tile = int(counter["counter"])
-                counter["counter"] += 1
-            if tile >= tiles:
-                return
+                owner = ranges[0] if ranges[0]["taken"] < tiles // 2 else ranges[1]
+                tile = int(owner["index"]) * (tiles // 2) + int(owner["taken"])
+                if owner["taken"] == tiles // 2:
+                    return
+                owner["taken"] += 1
             claimed[index].append(tile)
             time.sleep(seconds[index])
 

@@ -10,12 +10,31 @@ import time
 
 import numpy as np
 import pytest
+from numba import from_dtype, njit, types
+from numba.extending import intrinsic
 
 from edgeinfer.abi import STEP, TEAM, WORKER
 from edgeinfer.codegen.cache import KernelLibrary
 from edgeinfer.runtime.cpu import available_levels, cpu_level
+from edgeinfer.simd.pointers import claim, record_at
 
+WORKER_POINTER = types.CPointer(from_dtype(WORKER))
 FUTEX_CALL = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+
+
+@intrinsic
+def worker_at(typing_context, address):
+    """A pointer to the WORKER record at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(WORKER_POINTER))
+
+    return WORKER_POINTER(types.int64), codegen
+
+
+@njit
+def claim_tile(address, tiles):
+    return claim(record_at(worker_at(address)), tiles)
 
 
 class Team:
@@ -68,22 +87,37 @@ def test_every_worker_runs_every_step_in_order(threads):
     assert seen == [step for _ in range(20) for step in range(3) for _ in range(threads)]
 
 
-def test_counter_starts_at_zero_in_each_step():
+def test_ranges_are_whole_again_in_each_step():
     values = []
-    team = Team(1, [])
-    counter = team.team["counter"]
 
     def kernel(params, worker):
-        values.append(int(counter[0]))
-        counter[0] += 7
+        index = (worker - team.workers.ctypes.data) // WORKER.itemsize
+        values.append(int(team.workers["taken"][index]))
+        team.workers["taken"][index] += 7
 
-    team = Team.__new__(Team)
-    team.__init__(2, [kernel, kernel])
-    counter = team.team["counter"]
+    team = Team(3, [kernel, kernel])
+    team.run()
     team.run()
     team.stop()
-    assert sorted(values)[:2] == [0, 0]
-    assert set(values) <= {0, 7}
+    assert values == [0] * 12
+
+
+@pytest.mark.parametrize(("threads", "tiles"), [(1, 5), (2, 0), (2, 1), (2, 9), (3, 2), (3, 100), (4, 7)])
+def test_every_tile_is_claimed_once_and_own_ones_first(threads, tiles):
+    workers = np.zeros(threads, WORKER)
+    workers["index"], workers["threads"] = np.arange(threads), threads
+    claimed = []
+    for turn in range(tiles + threads):
+        index = turn % threads if turn < threads else 0
+        tile = claim_tile(workers.ctypes.data + index * WORKER.itemsize, tiles)
+        claimed.append(tile)
+        if turn < threads <= tiles:
+            assert tile == tiles * index // threads
+    assert sorted(claimed)[:tiles] == list(range(tiles))
+    assert all(tile >= tiles for tile in claimed[tiles:])
+    if threads > 1 and tiles >= threads:
+        own = sorted(claimed[threads:tiles], key=claimed.index)
+        assert own[: tiles // threads - 1] == list(range(1, tiles // threads))
 
 
 def test_idle_workers_use_no_processor_time():
@@ -112,26 +146,3 @@ def test_tape_runs_at_every_level(level):
     team.run()
     team.stop()
     assert len(seen) == 2
-
-
-def test_a_slow_worker_gets_fewer_tiles():
-    """Workers claim tiles one by one: one that is ten times slower takes few, and nobody waits long for it."""
-    tiles, lock = 60, threading.Lock()
-    team, done = None, [0, 0]
-
-    def kernel(params, worker):
-        index = (worker - team.workers.ctypes.data) // WORKER.itemsize
-        while True:
-            with lock:
-                tile = int(team.team["counter"][0])
-                team.team["counter"] += 1
-            if tile >= tiles:
-                return
-            done[index] += 1
-            time.sleep(0.02 if index == 1 else 0.002)
-
-    team = Team(2, [kernel])
-    team.run()
-    team.stop()
-    assert sum(done) == tiles
-    assert 0 < done[1] < done[0] / 3

@@ -161,6 +161,7 @@ next_worker:
   call void @store_at(ptr %worker, i64 ${worker_index}, i64 %wide)
   call void @store_at(ptr %worker, i64 ${worker_threads}, i64 %count)
   call void @store_at(ptr %worker, i64 ${worker_epoch}, i64 0)
+  call void @store_at(ptr %worker, i64 ${worker_taken}, i64 0)
   %following = add i32 %index, 1
   %more = icmp ult i32 %following, %threads
   br i1 %more, label %next_worker, label %ready
@@ -197,7 +198,6 @@ run:
   %team = getelementptr i8, ptr %instance, i64 ${team}
   call void @store_at(ptr %team, i64 ${team_first}, i64 0)
   call void @store_at(ptr %team, i64 ${team_last}, i64 ${step_count})
-  call void @store_at(ptr %team, i64 ${team_counter}, i64 0)
   %worker = call ptr @worker_of(ptr %instance, i32 0)
   call ptr @${run_tape}(ptr %team, ptr %worker)
   ret i32 0
