@@ -20,7 +20,7 @@ from numba import njit
 
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.simd.pointers import claim
-from edgeinfer.simd.prefetch import LINE
+from edgeinfer.simd.prefetch import step_ahead
 
 CONV_INTEGERS = (
     "x w bias residual y border"
@@ -176,20 +176,18 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
                 packed = group * blocks + block
                 count = group_channels - block * columns
                 index, w_index = packed * columns, packed * panel
-                asked = 0 if block + 1 < last_block else columns
+                tiles = task_rows * ((task_columns + tile_rows - 1) // tile_rows)
+                ahead = w_index + panel
+                ahead_step = step_ahead(columns, tiles) if block + 1 < blocks else 0
                 for row in range(task_rows):
                     at = start + row * p.stride_y * row_pitch
                     place = y_start + row * p.y_row + block * columns
                     left = task_columns
                     while left > rest_rows:
                         tile = begin(buffers, index)
-                        # The next block's weights are asked for while the first tiles of this one are made.
-                        if asked < columns:
-                            ahead, ahead_step = w_index + panel + asked * (panel // columns), LINE
-                            asked += LINE
-                        else:
-                            ahead, ahead_step = w_index, 0
+                        # The next block's weights are asked for while the tiles of this one are made.
                         tile = accumulate(tile, source, at, pixel_pitch, w, w_index, taps, ahead, ahead_step)
+                        ahead += ahead_step * (panel // columns)
                         finish(tile, buffers, p, index, place, left, count)
                         at += tile_rows * pixel_pitch
                         place += tile_rows * y_pixel

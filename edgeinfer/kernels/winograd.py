@@ -30,7 +30,7 @@ from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
 from edgeinfer.simd.pointers import advance, claim
-from edgeinfer.simd.prefetch import LINE
+from edgeinfer.simd.prefetch import step_ahead
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2), (7, 2)], "avx2": [(6, 2), (4, 3)], "v128": [(6, 2)], "neon": [(4, 4), (8, 2)]}
@@ -118,16 +118,14 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
     def multiply(
         m: Any, m_pitch: Any, tile_pitch: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any
     ) -> None:
-        """Products of all frequencies; the filters of the next one are asked for while the first tiles are made."""
+        """Products of all frequencies; those of the next one are asked for meanwhile."""
+        ahead_step = step_ahead(columns, tiles // tile_rows)
         for frequency in range(frequencies):
             run, runs = runs_of_units(frequency, units)
             for first in range(0, tiles, tile_rows):
                 start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                asked = first // tile_rows * LINE
-                if asked < columns:
-                    ahead, ahead_step = u_index + runs * run * (columns + asked), LINE
-                else:
-                    ahead, ahead_step = u_index, 0
+                asked = min(first // tile_rows * ahead_step, columns)
+                ahead = u_index + runs * run * (columns + asked)
                 tile, weights = zeros(), u_index
                 for _ in range(runs):
                     tile = inner(tile, v, start, v_pitch, u, weights, run, ahead, ahead_step)

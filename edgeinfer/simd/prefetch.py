@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -15,6 +15,15 @@ from edgeinfer.simd.pointers import FLOAT32_POINTER
 LINE = 16
 
 _READ, _SECOND_LEVEL, _DATA = 0, 2, 1
+
+
+@njit(forceinline=True, error_model="numpy")
+def step_ahead(columns: Any, tiles: Any) -> Any:
+    """From product to product, by how many floats weights are asked for that are used after this block's ``tiles``.
+
+    So spread that requests come evenly while a block of ``columns`` is multiplied with all tiles, at most a line each.
+    """
+    return min(LINE, (columns + tiles - 1) // tiles)
 
 
 @intrinsic
