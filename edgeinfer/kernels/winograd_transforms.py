@@ -17,7 +17,8 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.minimal_filtering import input_matrix, output_matrix
-from edgeinfer.simd.linear_map import linear_map
+from edgeinfer.simd.linear_map import linear_map, phased_linear_map
+from edgeinfer.simd.pointers import opaque_pointer
 from edgeinfer.simd.vectors import clamp
 
 
@@ -82,18 +83,27 @@ def input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callab
 
 
 def _general_input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callable[..., None]:
-    apply = linear_map(simd, input_matrix(size))
-
-    @njit(forceinline=True, error_model="numpy")
-    def store_one(value: Any, k: Any, state: Any) -> None:
-        y, index, stride = state
-        store(y, index + k * stride, value)
-
-    store_each = for_each(size, store_one)
+    apply, store_each = linear_map(simd, input_matrix(size)), _store_each(size, store)
 
     @njit(forceinline=True, error_model="numpy")
     def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
         store_each(apply(x, x_index, x_stride), (y, y_index, y_stride))
+
+    return transform
+
+
+def phased_input_transform(simd: Simd, size: int, phases: int) -> Callable[..., None]:
+    """As ``input_transform``: ``transform(y, index, stride, x, index, phase_stride, step)``.
+
+    Pixel t of a tile is the vector at ``x[index + t % phases * phase_stride + t // phases * step]``.
+    """
+    apply = phased_linear_map(simd, input_matrix(size), phases)
+    store_each = _store_each(size, simd.store)
+
+    @njit(forceinline=True, error_model="numpy")
+    def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, phase_stride: Any, step: Any) -> None:
+        # A pointer to each frequency that moves on by itself would take more registers than there are.
+        store_each(apply(x, x_index, phase_stride, step), (opaque_pointer(y, y_index), 0, y_stride))
 
     return transform
 
@@ -131,16 +141,15 @@ def output_transform(simd: Simd, output: int, size: int) -> Callable[..., Any]:
     return {2: transform_2, 4: transform_4}[output]
 
 
-def _store_each(simd: Simd, output: int) -> Callable[..., None]:
-    """``store_each(values, (y, index, stride))``: a tuple of ``output`` vectors."""
-    store = simd.store
+def _store_each(count: int, store: Callable[..., None]) -> Callable[..., None]:
+    """``store_each(values, (y, index, stride))``: a tuple of ``count`` vectors, each by ``store(y, index, vector)``."""
 
     @njit(forceinline=True, error_model="numpy")
     def store_one(value: Any, k: Any, state: Any) -> None:
         y, index, stride = state
         store(y, index + k * stride, value)
 
-    return for_each(output, store_one)
+    return for_each(count, store_one)
 
 
 def finish_column(simd: Simd, output: int) -> Callable[..., None]:
@@ -151,7 +160,7 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
     store, store_first, splat = simd.store, simd.store_first, simd.splat
-    apply, store_each = activate(simd), _store_each(simd, output)
+    apply, store_each = activate(simd), _store_each(output, simd.store)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_one(value: Any, k: Any, state: Any) -> None:
@@ -203,7 +212,7 @@ def inverse_transform(simd: Simd, vectors: int, output: int, size: int) -> Calla
     """
     lanes, load, columns = simd.lanes, simd.load, vectors * simd.lanes
     transform, store_each, finish = (
-        output_transform(simd, output, size), _store_each(simd, output), finish_column(simd, output)
+        output_transform(simd, output, size), _store_each(output, simd.store), finish_column(simd, output)
     )  # fmt: skip
     floats = simd.buffer
 

@@ -29,7 +29,7 @@ def call_intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -
 
 
 def ordered_value(builder: Any, value: Any, others: Sequence[Any] = ()) -> Any:
-    """LLVM value: a value of which LLVM knows nothing but that it depends on others; for AArch64.
+    """LLVM value: a value of which LLVM knows nothing but that it depends on others; vectors are AArch64's.
 
     What is loaded from such a pointer cannot be scheduled before the others are computed, and no other induction
     variable can stand for it. It costs no instruction: an empty piece of assembly.

@@ -34,16 +34,50 @@ def linear_map(simd: Simd, matrix: Rows) -> Any:
     def apply(typing_context: Any, x: Any, index: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer, index, stride = args
-            values = []
-            for place in range(count):
-                at = builder.add(index, builder.mul(stride, ir.Constant(stride.type, place))) if place else index
-                address = element_pointer(builder, pointer, at, simd.vector)
-                values.append(builder.load(address, align=simd.vector.element_bytes))
-            return context.make_tuple(builder, signature.return_type, _Sums(builder, simd.vector).rows(matrix, values))
+            places = [_moved(builder, index, stride, place) for place in range(count)]
+            values = _product(builder, simd, matrix, pointer, places)
+            return context.make_tuple(builder, signature.return_type, values)
 
         return result(simd.pointer, types.int64, types.int64), codegen
 
     return apply
+
+
+def phased_linear_map(simd: Simd, matrix: Rows, phases: int) -> Any:
+    """An intrinsic ``apply(x, index, phase_stride, step)``, as ``linear_map``.
+
+    Vector k is the one at ``x[index + k % phases * phase_stride + k // phases * step]``.
+    """
+    result, count = types.UniTuple(simd.vector, len(matrix)), len(matrix[0])
+
+    @intrinsic
+    def apply(typing_context: Any, x: Any, index: Any, phase_stride: Any, step: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer, index, phase_stride, step = args
+            places = [
+                _moved(builder, _moved(builder, index, phase_stride, k % phases), step, k // phases)
+                for k in range(count)
+            ]
+            values = _product(builder, simd, matrix, pointer, places)
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return result(simd.pointer, types.int64, types.int64, types.int64), codegen
+
+    return apply
+
+
+def _moved(builder: Any, index: Any, stride: Any, times: int) -> Any:
+    """LLVM value: ``index + times * stride``."""
+    return builder.add(index, builder.mul(stride, ir.Constant(stride.type, times))) if times else index
+
+
+def _product(builder: Any, simd: Simd, matrix: Rows, pointer: Any, places: Sequence[Any]) -> list[Any]:
+    """LLVM values: the matrix times the vectors at places of memory."""
+    values = []
+    for place in places:
+        address = element_pointer(builder, pointer, place, simd.vector)
+        values.append(builder.load(address, align=simd.vector.element_bytes))
+    return _Sums(builder, simd.vector).rows(matrix, values)
 
 
 def _mirrored(row: Sequence[Fraction], other: Sequence[Fraction]) -> bool:

@@ -12,6 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgeinfer.abi import WORKER, field_offset
+from edgeinfer.simd.foreign_intrinsics import ordered_value
 
 _I64 = ir.IntType(64)
 FLOAT32_POINTER = types.CPointer(types.float32)
@@ -30,6 +31,16 @@ def record_at(typing_context: Any, pointer: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
     return pointer.dtype(pointer), codegen
+
+
+@intrinsic
+def opaque_pointer(typing_context: Any, pointer: Any, index: Any) -> Any:
+    """``pointer + index``, of which LLVM does not know how it was computed: nothing else can stand for it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ordered_value(builder, builder.gep(arguments[0], [arguments[1]]))
+
+    return pointer(pointer, types.int64), codegen
 
 
 @intrinsic

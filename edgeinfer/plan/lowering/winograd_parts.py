@@ -14,14 +14,15 @@ from edgeinfer.plan.lowering.packed_weights import frequencies_of, packed_filter
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE, TRANSFORM_CYCLES, cut_tile_tasks
 
 PART = 3
-OUTPUT = 4
+PARTS_OF_TILE = 2
+OUTPUT = PART * PARTS_OF_TILE
 INPUT = OUTPUT + PART - 1
 MIN_KERNEL = 5
 # With more channels the transformed input of the parts no longer fits the cache.
 MAX_CHANNELS = 16
 
-# Cycles of one transform of six vectors along rows of the patch; measured on Zen 4.
-ROW_TRANSFORM_CYCLES = 26
+# Cycles of one transform of eight vectors along rows of positions.
+ROW_TRANSFORM_CYCLES = 35
 
 
 def part_counts(geometry: ConvGeometry) -> tuple[int, int]:
@@ -53,8 +54,8 @@ def _depth(geometry: ConvGeometry) -> int:
 
 
 def _tile_floats(geometry: ConvGeometry) -> int:
-    """Floats of one frequency of one tile of the transformed input: four pixels for each part down."""
-    return part_counts(geometry)[0] * OUTPUT * geometry.channels
+    """Floats of one frequency of one tile of the transformed input: two positions for each part down."""
+    return part_counts(geometry)[0] * PARTS_OF_TILE * geometry.channels
 
 
 def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
@@ -65,8 +66,9 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_floats(geometry), lanes)
     tiles = tasks.rows * math.ceil(tasks.columns / tile_rows) * tile_rows
     products = frequencies_of(kernel) * _depth(geometry) * math.ceil(geometry.out_channels / columns) * columns / lanes
-    row_vectors = (OUTPUT * geometry.channels) / lanes * (1 + PART * across / (OUTPUT * tasks.columns))
-    transforms = down * row_vectors * (1 + INPUT) * ROW_TRANSFORM_CYCLES * rate
+    positions = PARTS_OF_TILE + across / tasks.columns
+    rows = (PARTS_OF_TILE * tasks.rows + down - 2) / tasks.rows
+    transforms = rows * positions * geometry.channels / lanes * (PART + INPUT) * ROW_TRANSFORM_CYCLES * rate
     back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[INPUT] * rate
     return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
 
@@ -93,13 +95,13 @@ def emit_winograd_parts(
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
-    row_floats = (padded_columns * OUTPUT + across * PART - 1) * geometry.channels
-    buffer = max(frequencies * lanes, INPUT * (row_floats + lanes) + lanes)
-    products = tasks.rows * padded_columns * columns + lanes
-    transformed = tasks.rows * down * row_floats + lanes
-    # Vectors at the end of a row reach into what follows, at the end of the patch one row of transforms further.
-    patch = (tasks.rows * OUTPUT + down * PART - 1) * row_floats + INPUT * geometry.channels + 3 * lanes
-    floats = buffer + frequencies * (products + transformed) + patch
+    row_floats = (padded_columns * PARTS_OF_TILE + across) * geometry.channels
+    buffer = max(frequencies * lanes, INPUT * (PART * row_floats + lanes) + lanes)
+    products = frequencies * (tasks.rows * padded_columns * columns + lanes)
+    transformed = frequencies * ((tasks.rows * PARTS_OF_TILE + down - 2) * row_floats + lanes) + lanes
+    # Vectors at the end of a row reach into what follows.
+    patch = (tasks.rows * OUTPUT + down * PART - 1) * PART * row_floats + 3 * lanes
+    floats = buffer + max(products + transformed, patch) + patch
     context.step(
         kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
         in_place=((residual, y),) if residual else (),
