@@ -22,7 +22,7 @@ from typing import Any
 from llvmlite import ir
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic
-from edgeinfer.simd.lane_products import RowLanes
+from edgeinfer.simd.lane_products import ALL_LOADS, RowLanes
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile
 from edgeinfer.simd.vectors import Vector, splat_value
@@ -173,8 +173,8 @@ class ByteLanes(RowLanes):
         super().__init__(tile)
         self._tile, self._dot, self._grouped = tile, dot, grouped
         self.parts: tuple[int, ...] = (tile.vector.lanes, tile.vector.lanes // 2, 1)
-        self.turns = 1
         self.temporaries = dot.temporaries
+        self.turns, self.shared_place = (2, True) if dot.temporaries else (1, False)
         self.loads_apart = dot.temporaries > 0 or tile.rows * (tile.vectors + 1) + tile.vectors > 30
 
     def load_row(self, builder: Any, pointer: Any, count: int) -> list[Any]:
@@ -209,6 +209,7 @@ class MatrixLanes:
     """
 
     turns, temporaries = 1, 0
+    shared_place, moving_loads = False, ALL_LOADS
     parts: tuple[int, ...] = (4, 2, 1)
 
     def __init__(self, tile: Tile) -> None:

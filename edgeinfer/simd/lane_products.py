@@ -1,11 +1,15 @@
 """The inner loop of matrix products where multiply-adds take one lane of a vector as a factor (AArch64).
 
 A turn reads vectors along k of every row of x, then for each k the weights of the tile's columns; two turns make the
-body of the loop of floats:
+body of most loops:
 
     tile[i, :] += x[i, k] * w[k, :]
 
-Every address is a pointer that its own loads move on, and up to four vectors of weights come with one instruction.
+Up to four vectors of weights come with one instruction. With the fewest instructions, every address is a pointer that
+its own loads move on. A core in order lets such a load wait until all multiply-adds before it are done, and other loads
+and additions for some of that time. For it the rows of x share one distance, loads of weights have pointers of their
+own, and all additions of a turn stand beside its loads of x, where the core waits once for all.
+
 The weights of the next products are loaded while those of the last ones are still in use where there are registers for
 both, never earlier: LLVM's scheduler would load them all at once and run out of registers.
 """
@@ -26,6 +30,7 @@ from edgeinfer.simd.vectors import llvm_function
 _I64 = ir.IntType(64)
 _MOST_VECTORS = 4
 _ALL_REGISTERS = 32
+ALL_LOADS = 1 << 20
 
 
 class Lanes(Protocol):
@@ -37,6 +42,9 @@ class Lanes(Protocol):
         turns: how often the body of the loop of the largest part does it.
         temporaries: registers that multiply-adds need between their operands and the sums.
         loads_apart: whether registers are so few that vectors of weights cannot be neighbours.
+        shared_place: whether one distance moves on along k, and not a pointer for each row of x.
+        moving_loads: how many loads of weights of a turn move their pointer on, if there are more; those after the
+            next one have pointers of their own then.
     """
 
     tile: Tile
@@ -44,6 +52,8 @@ class Lanes(Protocol):
     turns: int
     temporaries: int
     loads_apart: bool
+    shared_place: bool
+    moving_loads: int
 
     def enter(self, builder: Any, sums: list[Any]) -> list[Any]:
         """LLVM values: the vectors of ``tile`` for those of the caller's tile."""
@@ -76,6 +86,8 @@ class Lanes(Protocol):
 
 class RowLanes:
     """What all have in common whose sums are rows of outputs and whose rounds add one product each."""
+
+    shared_place, moving_loads = False, ALL_LOADS
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
@@ -110,12 +122,21 @@ class RowLanes:
 
 
 class FloatLanes(RowLanes):
-    """Products of float32 or float16."""
+    """Products of float32 or float16.
+
+    Args:
+        tile: the tile of sums.
+        in_order: whether addresses move on by themselves, for cores where loads that do it wait for multiply-adds. That
+            takes more instructions, so the first loads of tiles with many still do it.
+    """
 
     turns, temporaries, loads_apart = 2, 0, False
 
-    def __init__(self, tile: Tile) -> None:
+    def __init__(self, tile: Tile, in_order: bool = False) -> None:
         super().__init__(tile)
+        if in_order and tile.vectors in (2, _MOST_VECTORS):
+            self.shared_place = tile.vectors == 2
+            self.moving_loads = 2 if tile.vectors > 2 else 0
         self._vector = tile.vector
         lanes = tile.vector.lanes
         # Two vectors of each row of x where they and two loads of weights fit.
@@ -186,17 +207,20 @@ def _registers(tile: Tile, parts: int, loads: int) -> int:
 
 
 class _State:
-    """The sums and pointers at one place of the code that is emitted."""
+    """The sums and addresses at one place of the code that is emitted."""
 
     def __init__(self, builder: Any, lanes: Lanes, sums: list[Any], rows: list[Any], weights: Any) -> None:
         self.builder = builder
         self.tile = lanes.tile
         self.lanes = lanes
         self.sums = sums
-        self.rows = rows
-        self.weights = weights
-        # Elements of weights that were read beyond the pointer.
-        self.read = 0
+        # What moves on along k: the rows, or one distance in bytes from all of them.
+        self.rows = [ordered_value(builder, row) for row in rows] if lanes.shared_place else []
+        self.places = [ir.Constant(_I64, 0)] if lanes.shared_place else rows
+        # While loads have pointers of their own, all of these are a step behind where a turn begins.
+        self.weights = [weights]
+        # Loads of this turn, and elements of weights that they read beyond the pointer.
+        self.loaded = self.read = 0
 
     def loop(self, turns: Any, part: int, times: int) -> None:
         """Emit a loop whose turns add ``part`` products ``times`` times: whole vectors of k, or 1."""
@@ -204,8 +228,11 @@ class _State:
         before, body = builder.basic_block, builder.append_basic_block("products")
         after = builder.append_basic_block("products.end")
         zero = ir.Constant(_I64, 0)
+        apart = part > 1 and self._vectors(part) > (self.lanes.moving_loads + 1) * _MOST_VECTORS
+        if apart:
+            self._take_apart(part)
+        entering = [*self.sums, *self.places, *self.weights]
         builder.cbranch(builder.icmp_signed(">", turns, zero), body, after)
-        entering = [*self.sums, *self.rows, self.weights]
         builder.position_at_end(body)
         left = builder.phi(_I64)
         values = [builder.phi(value.type) for value in entering]
@@ -214,10 +241,10 @@ class _State:
             self._turn(part)
             # What the next turn in this body reads may not be loaded before this one's sums, see above.
             awaited = self.sums if time + 1 < times else ()
-            step = ir.Constant(_I64, part)
-            self.rows = [ordered_value(builder, builder.gep(row, [step]), awaited) for row in self.rows]
-            self.weights = ordered_value(builder, self.weights, awaited) if awaited else self.weights
-        leaving = [*self.sums, *self.rows, self.weights]
+            self.places = [ordered_value(builder, place, awaited) for place in self.places]
+            if awaited or apart:
+                self.weights = [ordered_value(builder, pointer, awaited) for pointer in self.weights]
+        leaving = [*self.sums, *self.places, *self.weights]
         fewer = builder.sub(left, ir.Constant(_I64, 1))
         builder.cbranch(builder.icmp_signed("!=", fewer, zero), body, after)
         left.add_incoming(turns, before)
@@ -231,14 +258,72 @@ class _State:
             phi.add_incoming(first, before)
             phi.add_incoming(last, body)
         self._split(results)
+        if apart:
+            self.weights = [self._beyond(self.weights[0], self._steps(part)[0])]
 
     def _split(self, values: list[Any]) -> None:
         count = self.tile.rows * self.tile.vectors
-        self.sums, self.rows, self.weights = values[:count], values[count:-1], values[-1]
+        last = count + len(self.places)
+        self.sums, self.places, self.weights = values[:count], values[count:last], values[last:]
+
+    def _beyond(self, weights: Any, vectors: int) -> Any:
+        return self.builder.gep(weights, [ir.Constant(_I64, vectors * self.tile.vector.lanes)])
+
+    def _vectors(self, part: int) -> int:
+        """Vectors of weights that a turn reads."""
+        return self.lanes.steps(part) * self.lanes.loads(part)
+
+    def _take_apart(self, part: int) -> None:
+        """Give pointers of their own to all loads of a turn but those that move the first one on, and the next."""
+        places = zip(self._first_places(part), self._steps(part), strict=True)
+        self.weights = [
+            ordered_value(self.builder, self._beyond(self.weights[0], place - step)) for place, step in places
+        ]
+
+    def _first_places(self, part: int) -> list[int]:
+        """Which vector of a turn's weights each pointer reads first."""
+        return [0, *range((self.lanes.moving_loads + 1) * _MOST_VECTORS, self._vectors(part), _MOST_VECTORS)]
+
+    def _steps(self, part: int) -> list[int]:
+        """Vectors by which each pointer moves on where a turn begins."""
+        vectors = self._vectors(part)
+        others = len(self._first_places(part)) - 1
+        return [vectors - self.lanes.moving_loads * _MOST_VECTORS] + [vectors] * others
+
+    def _row_pointers(self) -> list[Any]:
+        if not self.lanes.shared_place:
+            return self.places
+        builder, octets = self.builder, ir.IntType(8).as_pointer()
+        return [builder.bitcast(builder.gep(builder.bitcast(row, octets), self.places), row.type) for row in self.rows]
+
+    def _moved(self, place: Any, count: int) -> Any:
+        if not self.lanes.shared_place:
+            return self.builder.gep(place, [ir.Constant(_I64, count)])
+        return self.builder.add(place, ir.Constant(_I64, count * self.tile.vector.element_bytes))
+
+    def _begin_turn(self, part: int) -> list[list[Any]]:
+        """Load vectors of rows, move all addresses on, and let nothing be computed before that is done."""
+        factors = self.lanes.load(self.builder, self._row_pointers(), part)
+        self.places = [self._moved(place, part) for place in self.places]
+        apart = len(self.weights) > 1
+        if part == 1 or not (apart or self.lanes.shared_place):
+            return factors
+        builder = self.builder
+        if apart:
+            moved = zip(self.weights, self._steps(part), strict=True)
+            self.weights = [self._beyond(pointer, step) for pointer, step in moved]
+        first, *further = [vector for row in factors for vector in row]
+        others = self.places if self.lanes.shared_place else []
+        first = ordered_value(builder, first, [*further, *self.weights[1:], *others])
+        if apart:
+            self.weights[0] = ordered_value(builder, self.weights[0], [first])
+        every = iter([first, *(ordered_value(builder, vector, [first]) for vector in further)])
+        return [[next(every) for _ in row] for row in factors]
 
     def _turn(self, turn: int) -> None:
         tile, rounds = self.tile, self.lanes.steps(turn)
-        factors = self.lanes.load(self.builder, self.rows, turn)
+        factors = self._begin_turn(turn)
+        self.loaded = 0
         # Rounds whose weights come with one load, and how many of their multiply-adds go before the next load.
         step = max(1, min(rounds, _MOST_VECTORS // tile.vectors))
         loads = step * self.lanes.loads(turn)
@@ -247,17 +332,22 @@ class _State:
             # As few turned factors at once as there can be.
             places.sort(key=lambda place: (place[0], place[2]))
         both = _registers(tile, len(factors[0]), 2) + self.lanes.temporaries <= _ALL_REGISTERS
-        before = len(places) * 3 // 4 if both else len(places)
+        before = len(places)
+        if both:
+            # A plain load keeps no multiply-add waiting for its address, and may come early enough for its data.
+            before = before // 2 if len(self.weights) > 1 else before * 3 // 4
         weights = self._load_weights(loads)
         for first in range(0, rounds, step):
             following: list[Any] = []
             self._multiply(places[:before], factors, first, turn, weights)
             if first + step < rounds:
-                self.weights = ordered_value(self.builder, self.weights, self.sums)
+                at = self._next_pointer()
+                self.weights[at] = ordered_value(self.builder, self.weights[at], self._awaited(places))
                 following = self._load_weights(loads)
             self._multiply(places[before:], factors, first, turn, weights)
             weights = following
-        self.weights, self.read = self.builder.gep(self.weights, [ir.Constant(_I64, self.read)]), 0
+        if self.read:
+            self.weights, self.read = [self.builder.gep(self.weights[0], [ir.Constant(_I64, self.read)])], 0
 
     def _multiply(
         self, places: list[tuple[int, int, int]], x: list[list[Any]], first: int, count: int, weights: list[Any]
@@ -268,6 +358,16 @@ class _State:
             at, weight = row * vectors + j, weights[k * vectors + j]
             self.sums[at] = self.lanes.multiply_add(self.builder, self.sums[at], x[row], first + k, count, weight)
 
+    def _awaited(self, places: list[tuple[int, int, int]]) -> list[Any]:
+        """The sums that the next weights are not loaded before: all, or the first half where that leaves registers."""
+        if not self.lanes.temporaries or self.tile.rows < self.tile.vectors:
+            return self.sums
+        return [self.sums[row * self.tile.vectors + j] for _, j, row in places[: len(places) // 2]]
+
+    def _next_pointer(self) -> int:
+        """Which pointer the next load of weights uses."""
+        return max(0, self.loaded - self.lanes.moving_loads) if len(self.weights) > 1 else 0
+
     def _load_weights(self, count: int) -> list[Any]:
         """The next ``count`` vectors of weights, up to four with one instruction.
 
@@ -277,18 +377,21 @@ class _State:
         loaded: list[Any] = []
         if self.lanes.loads_apart:
             places = [ir.Constant(_I64, self.read + place * vector.lanes) for place in range(count)]
-            pointers = [element_pointer(builder, self.weights, place, vector) for place in places]
+            pointers = [element_pointer(builder, self.weights[0], place, vector) for place in places]
             loaded = [builder.load(pointer, align=vector.element_bytes) for pointer in pointers]
             self.read += count * vector.lanes
         while len(loaded) < count:
             together = min(_MOST_VECTORS, count - len(loaded))
+            at = self._next_pointer()
             if together == 1:
-                pointer = element_pointer(builder, self.weights, ir.Constant(_I64, 0), vector)
+                pointer = element_pointer(builder, self.weights[at], ir.Constant(_I64, 0), vector)
                 loaded.append(builder.load(pointer, align=vector.element_bytes))
             else:
                 result = ir.LiteralStructType([vector.llvm] * together)
                 name = f"aarch64.neon.ld1x{together}.v{vector.lanes}{vector.kind}.p0"
-                several = call_intrinsic(builder, name, result, [self.weights])
+                several = call_intrinsic(builder, name, result, [self.weights[at]])
                 loaded += [builder.extract_value(several, index) for index in range(together)]
-            self.weights = builder.gep(self.weights, [ir.Constant(_I64, together * vector.lanes)])
+            if len(self.weights) == 1 or self.loaded < self.lanes.moving_loads:
+                self.weights[at] = self._beyond(self.weights[at], together)
+            self.loaded += 1
         return loaded

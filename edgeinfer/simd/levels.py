@@ -22,6 +22,7 @@ class Level:
         features: further LLVM features, ``+a,-b``.
         needs: the CPU features in words.
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
+        in_order: whether inner loops are for cores that do everything in order; the others do not mind.
         float16: whether there is float16 arithmetic, with twice the lanes of float32.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
@@ -37,6 +38,7 @@ class Level:
     features: str = ""
     needs: str = ""
     by_lane: bool = False
+    in_order: bool = False
     float16: bool = False
     dot: str = "pairs"
     base: str = ""
@@ -95,8 +97,8 @@ LEVELS = {
             by_lane=True, float16=True, dot="sdot", base="neon",
         ),
         Level(
-            # Scheduled for a core in order, which the others do not mind.
-            "neon", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, dot="smull",
+            "neon", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, in_order=True,
+            dot="smull",
         ),
         Level("neon32", "armv7l", 4, 16, "cortex-a9", "", "Armv7-A with NEON", like="v128"),
         Level(

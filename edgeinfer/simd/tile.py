@@ -64,6 +64,7 @@ class TileOps:
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
         columns: floats of one row, ``vectors * lanes``.
         prefetches: whether kernels ask for memory ahead of its use.
+        in_order: whether code is for cores that do everything in order.
         zeros: ``zeros()``.
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` floats at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds the outer product of the column
@@ -82,6 +83,7 @@ class TileOps:
         self.lanes = simd.lanes
         self.by_lane = simd.level.by_lane
         self.prefetches = simd.level.architecture == "x86_64"
+        self.in_order = simd.level.in_order
         self.columns = vectors * simd.lanes
         tile = Tile(rows, vectors, simd.lanes, simd.numbers)
         self.type = tile
