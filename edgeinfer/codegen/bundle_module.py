@@ -21,6 +21,7 @@ from edgeinfer.codegen.bundle_cpu import cpu_check
 from edgeinfer.codegen.bundle_layout import BundleLayout
 from edgeinfer.codegen.bundle_ports import MAX_RANK, BundlePort
 from edgeinfer.codegen.compiler import emit_object, target_machine
+from edgeinfer.codegen.shared_functions import make_local
 from edgeinfer.codegen.targets import Target
 from edgeinfer.graph import DType
 from edgeinfer.plan.plan import Plan
@@ -190,6 +191,7 @@ def bundle_object(entries: str, kernels: Mapping[str, bytes], target: Target) ->
     for name, bitcode in kernels.items():
         module.link_in(llvm.parse_bitcode(bitcode))
         module.get_function(name).linkage = "internal"
+    make_local(module)
     if target.level.architecture == "wasm32":
         module.get_function("syscall").linkage = "internal"
     module.verify()

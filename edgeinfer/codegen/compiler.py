@@ -17,11 +17,13 @@ import llvmlite.binding as llvm
 from numba import cfunc, from_dtype, njit, types
 
 from edgeinfer.abi import TEAM, WORKER
+from edgeinfer.codegen.shared_functions import SHARED_PREFIX, name_by_contents, set_apart
 from edgeinfer.errors import KernelError
 from edgeinfer.kernels.registry import KernelSource
 from edgeinfer.simd.foreign_intrinsics import with_intrinsics
 from edgeinfer.simd.levels import Level
 from edgeinfer.simd.pointers import record_at
+from edgeinfer.simd.shared import shared_symbols
 
 # What a kernel may take from the C library.
 ALLOWED_SYMBOLS = {"memcpy", "memset", "memmove", "syscall"}
@@ -67,6 +69,7 @@ def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, A
     text = re.sub(r'target datalayout = ".*"\n', "", text)
     text = re.sub(r'target triple = ".*"', f'target triple = "{triple}"', text)
     text = with_intrinsics(re.sub(r'"target-(cpu|features)"="[^"]*"', "", text))
+    text = set_apart(text, shared_symbols())
     if source.params is not TEAM:
         # Nobody writes the params while a kernel runs: they need not be read again after each store.
         known = f"noalias readonly dereferenceable({source.params.itemsize})"
@@ -74,7 +77,7 @@ def _module_for(source: KernelSource, triple: str, level: Level) -> tuple[Any, A
     module = llvm.parse_assembly(text)
     module.data_layout = str(machine.target_data)
     for function in module.functions:
-        if function.is_declaration:
+        if function.is_declaration or function.name.startswith(SHARED_PREFIX):
             continue
         if function.name == entry:
             function.name = source.name
@@ -148,13 +151,13 @@ def emit_object(module: Any, machine: Any, level: Level) -> bytes:
 def compile_kernel(source: KernelSource, level: Level, triple: str | None = None) -> bytes:
     """The object file of a kernel for a CPU level; its symbol is the kernel's name."""
     module, machine = optimised_module(source, level, triple)
-    return emit_object(module, machine, level)
+    return emit_object(name_by_contents(module, groups=True), machine, level)
 
 
 def kernel_bitcode(source: KernelSource, level: Level, triple: str | None = None) -> bytes:
     """The optimised LLVM bitcode of a kernel, for linking several into one object file: short rather than unrolled."""
     module, _ = optimised_module(source, level, triple, unroll=False)
-    return bytes(module.as_bitcode())
+    return bytes(name_by_contents(module, groups=False).as_bitcode())
 
 
 def kernel_assembly(source: KernelSource, level: Level, triple: str | None = None) -> str:

@@ -45,7 +45,7 @@ def activate(simd: Simd) -> Callable[..., Any]:
     splat = simd.splat
     exp, sigmoid, tanh, erf = vector_exp(simd), vector_sigmoid(simd), vector_tanh(simd), vector_erf(simd)
 
-    @njit(error_model="numpy")
+    @njit(forceinline=True, error_model="numpy")
     def apply(value: Any, code: Any, first: Any, second: Any) -> Any:
         zero, one = splat(_F(0)), splat(_F(1))
         if code == _RELU:

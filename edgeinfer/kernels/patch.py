@@ -16,6 +16,7 @@ from numba import njit
 
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.simd.pointers import advance, bytes_as_f32
+from edgeinfer.simd.shared import shared
 
 # Values of the params' field `pad_mode`.
 PAD_CONSTANT, PAD_REFLECT, PAD_EDGE = 0, 1, 2
@@ -111,7 +112,7 @@ def patch_reader(simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]] =
     """
     copy, fill, border = copy_floats(simd), fill_floats(simd), border_of(simd)
 
-    @njit(error_model="numpy")
+    @shared
     def read_row(
         patch: Any, place: Any, x: Any, row: Any, left: Any, columns: Any, outside: Any,
         width: Any, channels: Any, x_channels: Any, pad_mode: Any, upsample: Any,

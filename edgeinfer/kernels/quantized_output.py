@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
-from edgeinfer.kernels.epilogue import pixel_activation
+from edgeinfer.kernels.epilogue import pixel_activation, row_activation
 from edgeinfer.kernels.registry import Simd, struct
 from edgeinfer.simd.byte_tile import store_bytes_of, store_plain_bytes_of
 from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, scratch_f32
@@ -105,7 +104,7 @@ def byte_output(simd: Simd, ops: TileOps) -> ByteOutput:
 
 def _activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:
     """``run(tile, memory, p)``: the activation of a float tile and the division by ``y_scale``, through memory."""
-    apply, splat, lanes = activate(simd), simd.splat, simd.lanes
+    activate_row, splat, lanes = row_activation(simd), simd.splat, simd.lanes
     load, store, load_tile, store_tile, rows, columns = (
         simd.load,
         simd.store,
@@ -118,8 +117,9 @@ def _activated_tile(simd: Simd, ops: TileOps) -> Callable[..., Any]:
     @njit(error_model="numpy")
     def run(tile: Any, memory: Any, code: Any, first: Any, second: Any, scale: Any) -> Any:
         store_tile(tile, memory, 0, columns, rows, columns)
+        activate_row(memory, 0, rows * columns, code, first, second)
         for at in range(0, rows * columns, lanes):
-            store(memory, at, apply(load(memory, at), code, first, second) / splat(scale))
+            store(memory, at, load(memory, at) / splat(scale))
         return load_tile(memory, 0, columns, rows, columns)
 
     return run

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.activation import activate
+from edgeinfer.kernels.epilogue import row_activation
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.minimal_filtering import input_matrix, output_matrix
 from edgeinfer.simd.linear_map import linear_map, phased_linear_map
@@ -160,7 +160,7 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
     store, store_first, splat = simd.store, simd.store_first, simd.splat
-    apply, store_each = activate(simd), _store_each(output, simd.store)
+    activate_row, store_each = row_activation(simd), _store_each(output, simd.store)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_one(value: Any, k: Any, state: Any) -> None:
@@ -196,7 +196,10 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
                     value = value + load_first(residual, place + row * p.y_row, count)
                 value = clamp(value, low, high)
                 if p.activation != 0:
-                    value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+                    store(spare, at + row * lanes, value)
+                    first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
+                    activate_row(spare, at + row * lanes, lanes, p.activation, first, second)
+                    value = load(spare, at + row * lanes)
                 store_first(y, place + row * p.y_row, value, count)
 
     return finish

@@ -1,7 +1,10 @@
-// Restyles a moving drawing, a picture or the camera, frame by frame.
-import { Bundle } from "./edgeinfer.js";
-
+// Restyles a moving drawing, a picture or the camera, frame by frame. The model runs in a worker (worker.js): while it
+// works on one frame the page draws the next.
 const $ = (id) => document.getElementById(id);
+const BUNDLE = "bundle/multistyle26.wasm";
+const MODEL = "multistyle26";
+// Frames handed over and not yet shown: with two of them the worker never waits for the page.
+const FRAMES_AHEAD = 2;
 
 // Draws a scene that moves with time.
 function drawScene(context, seconds) {
@@ -21,63 +24,65 @@ function drawScene(context, seconds) {
   }
 }
 
-// RGBA bytes to planes of red, green and blue from 0 to 1.
-function toPlanes(pixels, planes) {
-  const count = planes.length / 3;
-  for (let index = 0; index < count; index++)
-    for (let channel = 0; channel < 3; channel++)
-      planes[channel * count + index] = pixels[4 * index + channel] / 255;
+// Draws the middle of a picture or video, as much of it as fits the canvas's shape.
+function drawCover(context, source) {
+  const { width, height } = context.canvas;
+  const [wide, high] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+  const scale = Math.max(width / wide, height / high);
+  context.drawImage(source, (width - wide * scale) / 2, (height - high * scale) / 2, wide * scale, high * scale);
 }
 
-function fromPlanes(planes, pixels) {
-  const count = planes.length / 3;
-  for (let index = 0; index < count; index++) {
-    for (let channel = 0; channel < 3; channel++) pixels[4 * index + channel] = planes[channel * count + index] * 255;
-    pixels[4 * index + 3] = 255;
-  }
+function fail(error) {
+  $("status").textContent = error.message ?? String(error);
 }
 
-async function main() {
-  const model = await Bundle.load("bundle/multistyle26.wasm", "multistyle26");
-  const [, , height, width] = model.shapes.image;
+function start(worker, width, height) {
   for (const canvas of [$("before"), $("after")]) Object.assign(canvas, { width, height });
-  const before = $("before").getContext("2d", { willReadFrequently: true });
-  const after = $("after").getContext("2d");
-  const result = after.createImageData(width, height);
+  // Canvases in the computer's own memory: pixels go to and from them without a detour by the graphics processor.
+  const options = { willReadFrequently: true };
+  const drawing = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", options);
+  const before = $("before").getContext("2d", options);
+  const after = $("after").getContext("2d", options);
 
   let source = null; // a picture or video; null for the scene
   $("file").onchange = async (event) => {
-    source = await createImageBitmap(event.target.files[0]);
+    const file = event.target.files[0];
+    if (file) source = await createImageBitmap(file).catch(() => fail(`${file.name} is no picture`)) ?? source;
   };
   $("camera").onclick = async () => {
-    const video = document.createElement("video");
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
-    await video.play();
-    source = video;
+    try {
+      const video = document.createElement("video");
+      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+      await video.play();
+      source = video;
+    } catch (error) {
+      fail(error);
+    }
   };
 
+  const hand = () => {
+    if (source) drawCover(drawing, source);
+    else drawScene(drawing, performance.now() / 1000);
+    const { data } = drawing.getImageData(0, 0, width, height);
+    worker.postMessage({ pixels: data, style: Number($("style").value) }, [data.buffer]);
+  };
   let times = [];
-  const frame = () => {
-    if (source) before.drawImage(source, 0, 0, width, height);
-    else drawScene(before, performance.now() / 1000);
-    toPlanes(before.getImageData(0, 0, width, height).data, model.inputs.image);
-    model.inputs.style_weights.fill(0)[$("style").value] = 1;
-    const start = performance.now();
-    model.run();
-    const milliseconds = performance.now() - start;
-    fromPlanes(model.outputs.stylized, result.data);
-    after.putImageData(result, 0, 0);
+  const show = ({ pixels, restyled, milliseconds }) => {
+    before.putImageData(new ImageData(pixels, width, height), 0, 0);
+    after.putImageData(new ImageData(restyled, width, height), 0, 0);
     times = [...times.slice(-19), performance.now()];
     if (times.length > 1) {
       const rate = (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
       $("status").textContent =
         `${rate.toFixed(1)} frames/s, ${milliseconds.toFixed(0)} ms in the model, ${width}x${height}`;
     }
-    requestAnimationFrame(frame);
   };
-  requestAnimationFrame(frame);
+  // The browser calls for no frames while the page is hidden, so that the worker rests too.
+  worker.onmessage = ({ data }) => requestAnimationFrame(() => (hand(), show(data)));
+  for (let frame = 0; frame < FRAMES_AHEAD; frame++) hand();
 }
 
-main().catch((error) => {
-  $("status").textContent = String(error);
-});
+const worker = new Worker("worker.js", { type: "module" });
+worker.onerror = (event) => fail(event.message || "worker.js cannot be loaded");
+worker.onmessage = ({ data }) => (data.error ? fail(data.error) : start(worker, data.width, data.height));
+worker.postMessage({ url: BUNDLE, name: MODEL });
