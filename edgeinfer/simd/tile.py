@@ -249,7 +249,8 @@ def store_rows(
 def store_of(tile: Tile, bump: bool = False) -> Any:
     """An intrinsic ``store(tile, y, index, row_stride, rows, columns)``, see ``TileOps``.
 
-    With ``bump`` LLVM cannot keep a pointer to each row in registers for all tiles: they are needed for other things.
+    With ``bump`` each row's pointer comes from the last one's: LLVM cannot keep one for each, or their distances, in
+    registers for all tiles, which are needed for other things.
     """
     lanes = tile.vector.lanes
 
@@ -258,12 +259,16 @@ def store_of(tile: Tile, bump: bool = False) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, y, index, row_stride, rows, columns = args
             vectors = tile_vectors(builder, tile, value)
-            start = builder.gep(y, [index])
-            start = ordered_value(builder, start) if bump else start
+            starts = [builder.gep(y, [index])]
+            for row in range(1, tile.rows):
+                if bump:
+                    starts[-1] = ordered_value(builder, starts[-1])
+                    starts.append(builder.gep(starts[-1], [row_stride]))
+                else:
+                    starts.append(builder.gep(starts[0], [builder.mul(row_stride, ir.Constant(_I64, row))]))
 
             def place(row: int, j: int) -> Any:
-                at = builder.mul(row_stride, ir.Constant(_I64, row))
-                return element_pointer(builder, start, offset_by(builder, at, j * lanes), tile.vector)
+                return element_pointer(builder, starts[row], ir.Constant(_I64, j * lanes), tile.vector)
 
             store_rows(builder, tile, tile.vector, vectors, place, rows, columns)
             return context.get_dummy_value()
