@@ -178,14 +178,14 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
                 index, w_index = packed * columns, packed * panel
                 tiles = task_rows * ((task_columns + tile_rows - 1) // tile_rows)
                 ahead = w_index + panel
-                ahead_step = step_ahead(columns, tiles) if block + 1 < blocks else 0
+                ahead_step = step_ahead(columns, tiles)
                 for row in range(task_rows):
                     at = start + row * p.stride_y * row_pitch
                     place = y_start + row * p.y_row + block * columns
                     left = task_columns
                     while left > rest_rows:
                         tile = begin(buffers, index)
-                        # The next block's weights are asked for while the tiles of this one are made.
+                        # The next weights, those of the next layer after the last block, are asked for meanwhile.
                         tile = accumulate(tile, source, at, pixel_pitch, w, w_index, taps, ahead, ahead_step)
                         ahead += ahead_step * (panel // columns)
                         finish(tile, buffers, p, index, place, left, count)
