@@ -5,7 +5,9 @@
    scale = gamma / sqrt(variance + epsilon), shift = beta - mean * scale.
 3. ``f32_scale_shift``: y = act(x * scale + shift + residual).
 
-Deviations are taken from each block's own mean, so that large means do not cancel the variance.
+Deviations d of a block of n pixels are taken from the mean of its first m pixels, so that large means do not cancel the
+variance: sum (x - mean)^2 = sum d^2 - (sum d)^2 / n. What is subtracted is at most n / m times the result, since the
+mean of m numbers is not farther from the mean of all than their variance allows (Cauchy's inequality).
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from numba import njit
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
+from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
 from edgeinfer.simd.vectors import clamp, fma, vector_sqrt, widen
+
+# Pixels whose mean the others are compared with.
+SAMPLE = 8
 
 STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
 MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
@@ -42,45 +48,52 @@ def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
     def read(x: Any, index: Any, count: Any, flip: Any) -> Any:
         return widen(load(x, index) if count >= lanes else load_first(x, index, count))
 
-    return channel_statistics(simd.wide, simd.buffer, read)
+    return channel_statistics(simd.wide, simd.buffer, read, simd.element_bytes)
 
 
-def channel_statistics(simd: Simd, buffer: Callable[..., Any], read: Callable[..., Any]) -> Callable[..., None]:
+def channel_statistics(
+    simd: Simd, buffer: Callable[..., Any], read: Callable[..., Any], element_bytes: int
+) -> Callable[..., None]:
     """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations.
 
     ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements as
     float32.
     """
     lanes, store, splat = simd.lanes, simd.store, simd.splat
+    line = LINE_BYTES // element_bytes if simd.level.architecture == "x86_64" else 0
 
     @njit(error_model="numpy")
     def block_statistics(
         partials: Any, place: Any, x: Any, start: Any, pixels: Any, channels: Any, pitch: Any, flip: Any
     ) -> None:
-        whole = pixels - pixels % 4
+        if line > 0:
+            # In the order of memory: below, each vector of channels steps from pixel to pixel.
+            for i in range(0, pixels * channels, line):
+                prefetch(x, start + i)
+        whole, sample = pixels - pixels % 4, min(pixels, SAMPLE)
+        inverse, none, no_bound = splat(np.float32(1 / pixels)), splat(np.float32(0)), splat(np.float32(np.inf))
         for c in range(0, channels, lanes):
             count = channels - c
-            s0 = s1 = s2 = s3 = splat(np.float32(0))
+            near = none
+            for pixel in range(sample):
+                near = near + read(x, start + pixel * channels + c, count, flip)
+            near = near * splat(np.float32(1 / sample))
+            s0 = s1 = s2 = s3 = none
+            m0 = m1 = m2 = m3 = none
             for pixel in range(0, whole, 4):
                 at = start + pixel * channels + c
-                s0 = s0 + read(x, at, count, flip)
-                s1 = s1 + read(x, at + channels, count, flip)
-                s2 = s2 + read(x, at + 2 * channels, count, flip)
-                s3 = s3 + read(x, at + 3 * channels, count, flip)
-            for pixel in range(whole, pixels):
-                s0 = s0 + read(x, start + pixel * channels + c, count, flip)
-            mean = (s0 + s1 + s2 + s3) / splat(np.float32(pixels))
-            m0 = m1 = m2 = m3 = splat(np.float32(0))
-            for pixel in range(0, whole, 4):
-                at = start + pixel * channels + c
-                d0, d1 = read(x, at, count, flip) - mean, read(x, at + channels, count, flip) - mean
-                d2, d3 = read(x, at + 2 * channels, count, flip) - mean, read(x, at + 3 * channels, count, flip) - mean
+                d0, d1 = read(x, at, count, flip) - near, read(x, at + channels, count, flip) - near
+                d2, d3 = read(x, at + 2 * channels, count, flip) - near, read(x, at + 3 * channels, count, flip) - near
+                s0, s1, s2, s3 = s0 + d0, s1 + d1, s2 + d2, s3 + d3
                 m0, m1, m2, m3 = fma(d0, d0, m0), fma(d1, d1, m1), fma(d2, d2, m2), fma(d3, d3, m3)
             for pixel in range(whole, pixels):
-                d0 = read(x, start + pixel * channels + c, count, flip) - mean
-                m0 = fma(d0, d0, m0)
-            store(partials, place + c, mean)
-            store(partials, place + pitch + c, m0 + m1 + m2 + m3)
+                d0 = read(x, start + pixel * channels + c, count, flip) - near
+                s0, m0 = s0 + d0, fma(d0, d0, m0)
+            total = s0 + s1 + s2 + s3
+            offset = total * inverse
+            deviations = clamp(m0 + m1 + m2 + m3 - total * offset, none, no_bound)
+            store(partials, place + c, near + offset)
+            store(partials, place + pitch + c, deviations)
 
     def body(p: Any, worker: Any) -> None:
         x, partials = buffer(worker, p.x), buffer_f32(worker, p.partials)

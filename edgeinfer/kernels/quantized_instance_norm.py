@@ -36,7 +36,7 @@ def qu8_channel_statistics(simd: Simd) -> Callable[..., None]:
     def read(x: Any, index: Any, count: Any, flip: Any) -> Any:
         return load(x, index, flip) if count >= lanes else load_first(x, index, count, flip)
 
-    return channel_statistics(simd, buffer_u8, read)
+    return channel_statistics(simd, buffer_u8, read, 1)
 
 
 @kernel_family("qu8_scale_shift", SCALE_SHIFT_PARAMS)

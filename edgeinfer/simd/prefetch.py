@@ -9,10 +9,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from edgeinfer.simd.pointers import FLOAT32_POINTER
-
+LINE_BYTES = 64
 # Float32 elements of a line of the cache.
-LINE = 16
+LINE = LINE_BYTES // 4
 
 _READ, _SECOND_LEVEL, _DATA = 0, 2, 1
 
@@ -41,4 +40,4 @@ def prefetch(typing_context: Any, pointer: Any, index: Any) -> Any:
         builder.call(function, [address, *kinds])
         return context.get_dummy_value()
 
-    return types.void(FLOAT32_POINTER, types.int64), codegen
+    return types.void(pointer, types.int64), codegen

@@ -11,7 +11,7 @@ from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
 from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
 
-# A block of pixels is read twice; it should still be in the first-level cache the second time.
+# A block of pixels is read once for each vector of channels, from the first-level cache after the first time.
 BLOCK_FLOATS = 6 * 1024
 TASKS_PER_THREAD = 4
 
