@@ -11,7 +11,7 @@ from edgeinfer.plan.kernel_set import PRECISIONS
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.tools.compare import LayerDifference, Variant, compare
 from edgeinfer.tools.inspect import parse_shapes
-from edgeinfer.tools.page import Page, histograms, table, write_page
+from edgeinfer.tools.page import Page, figures, histograms, table, write_page
 from edgeinfer.tools.quantize import read_model
 from edgeinfer.tools.samples import read_samples
 from edgeinfer.tools.text import decibels, print_table
@@ -83,8 +83,15 @@ def _page(title: str, rows: list[LayerDifference]) -> Page:
         "the channels, as equalisation leaves them, and is compared without these factors."
     )
     page.add(table(HEADERS, [_row(row) for row in rows]))
-    page.add_heading("Results of each layer: A blue, B orange")
-    for row in rows:
-        page.add_text(f"{row.node} ({row.op}), {decibels(row.signal_to_noise)} dB")
-        page.add(histograms(row.first.tolist(), row.second.tolist(), row.low, row.high))
+    page.add_heading("Results of each layer: A blue, B orange, brown where both are")
+    page.add(figures([(_caption(row), _drawing(row)) for row in rows]))
     return page
+
+
+def _caption(row: LayerDifference) -> str:
+    ratio = decibels(row.signal_to_noise)
+    return f"{row.node} ({row.op}), {ratio}{'' if ratio == 'exact' else ' dB'}"
+
+
+def _drawing(row: LayerDifference) -> str:
+    return histograms(row.first.tolist(), row.second.tolist(), row.low, row.high)

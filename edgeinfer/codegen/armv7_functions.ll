@@ -110,3 +110,15 @@ define arm_aapcscc float @__aeabi_l2f(i64 %x) nounwind {
   %result = fptrunc double %sum to float
   ret float %result
 }
+
+; Rounded once: the halves and the product are exact.
+define arm_aapcscc double @__aeabi_l2d(i64 %x) nounwind {
+  %high.bits = ashr i64 %x, 32
+  %high = trunc i64 %high.bits to i32
+  %low = trunc i64 %x to i32
+  %high.double = sitofp i32 %high to double
+  %low.double = uitofp i32 %low to double
+  %scaled = fmul double %high.double, 4294967296.0
+  %sum = fadd double %scaled, %low.double
+  ret double %sum
+}

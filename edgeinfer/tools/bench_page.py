@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.tools.inspect import shape_text
-from edgeinfer.tools.page import Page, table, write_page
+from edgeinfer.tools.page import Page, svg_start, table, write_page
 from edgeinfer.tools.text import bytes_text
 
 _COLOURS = (
@@ -96,7 +96,7 @@ def _legend(colours: Mapping[str, str]) -> str:
 def timeline(steps: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> str:
     """The steps as boxes as wide as they take time; pointing at one tells which it is."""
     total = sum(step["ms"] for step in steps) or 1.0
-    lines = [f'<svg width="{_LEFT + _WIDTH}" height="{_TIMELINE_HEIGHT}" role="img">']
+    lines = [svg_start(_LEFT + _WIDTH, _TIMELINE_HEIGHT)]
     at = float(_LEFT)
     for index, step in enumerate(steps):
         width = step["ms"] / total * _WIDTH
@@ -114,7 +114,7 @@ def timeline(steps: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> 
 
 def arena_map(boxes: Sequence[Mapping[str, Any]], steps: int, size: int) -> str:
     """Tensors as boxes over steps and bytes, offset 0 below."""
-    lines = [f'<svg width="{_LEFT + _WIDTH}" height="{_ARENA_HEIGHT + 22}" role="img">']
+    lines = [svg_start(_LEFT + _WIDTH, _ARENA_HEIGHT + 22)]
     size, steps = max(size, 1), max(steps, 1)
     for box in boxes:
         left = _LEFT + box["first"] / steps * _WIDTH

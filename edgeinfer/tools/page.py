@@ -13,8 +13,13 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2330; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #dfe3ea; text-align: left; }
-td.number { text-align: right; }
+th, td { padding: .2rem .6rem; border-bottom: 1px solid #dfe3ea; text-align: left; overflow-wrap: anywhere; }
+th { vertical-align: bottom; overflow-wrap: normal; }
+.number { text-align: right; overflow-wrap: normal; }
+td.number { white-space: nowrap; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem 2rem; }
+figure { margin: 0; width: 260px; } figcaption { margin-bottom: .3rem; overflow-wrap: anywhere; }
+svg { max-width: 100%; height: auto; }
 svg text { font: 12px system-ui, sans-serif; fill: #1c2330; }
 .bar { fill: #2f6fb5; } .pale { fill: #b9cfe6; } .other { fill: #d9822b; opacity: .6; }
 """
@@ -63,23 +68,44 @@ def write_page(path: Path, page: Page) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; cells that begin with a digit are aligned to the right."""
-    head = "".join(f"<th>{escape(header)}</th>" for header in headers)
+    """A table; cells that begin with a digit are aligned to the right, as are the headers of columns of such cells."""
+    columns = zip(*rows, strict=True) if rows else ([] for _ in headers)
+    head = "".join(_header(header, column) for header, column in zip(headers, columns, strict=True))
     body = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>\n{body}</table>"
 
 
+def _is_number(cell: object) -> bool:
+    return str(cell).lstrip("-")[:1].isdigit()
+
+
+def _header(header: str, column: Sequence[object]) -> str:
+    filled = [cell for cell in column if str(cell)]
+    number = ' class="number"' if filled and all(map(_is_number, filled)) else ""
+    return f"<th{number}>{escape(header)}</th>"
+
+
 def _cell(cell: object) -> str:
-    text = str(cell)
-    number = ' class="number"' if text.lstrip("-")[:1].isdigit() else ""
-    return f"<td{number}>{escape(text)}</td>"
+    number = ' class="number"' if _is_number(cell) else ""
+    return f"<td{number}>{escape(str(cell))}</td>"
+
+
+def figures(drawings: Sequence[tuple[str, str]]) -> str:
+    """Drawings side by side, each given as caption and HTML; as many to a row as fit."""
+    parts = [f"<figure><figcaption>{escape(caption)}</figcaption>{html}</figure>" for caption, html in drawings]
+    return '<div class="figures">' + "\n".join(parts) + "</div>"
+
+
+def svg_start(width: int, height: int) -> str:
+    """The opening tag of a drawing; it shrinks with a narrow window."""
+    return f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
 
 
 def bar_chart(rows: Sequence[tuple[str, float, bool]]) -> str:
     """Horizontal bars: label, length (not negative), and whether the bar is pale."""
     longest = max((value for _, value, _ in rows), default=0.0) or 1.0
     height = _BAR_HEIGHT * len(rows)
-    lines = [f'<svg width="{_LABEL_WIDTH + _CHART_WIDTH + 80}" height="{height}" role="img">']
+    lines = [svg_start(_LABEL_WIDTH + _CHART_WIDTH + 80, height)]
     for index, (label, value, pale) in enumerate(rows):
         top, width = index * _BAR_HEIGHT, max(0.0, value) / longest * _CHART_WIDTH
         kind = "pale" if pale else "bar"
@@ -100,7 +126,7 @@ def histograms(first: Sequence[float], second: Sequence[float], low: float, high
     """Two histograms over the same range, one over the other."""
     width, height = 260, 60
     tallest = max([*first, *second, 1e-12])
-    lines = [f'<svg width="{width}" height="{height + 16}" role="img">']
+    lines = [svg_start(width, height + 16)]
     for kind, counts in (("bar", first), ("other", second)):
         step = width / max(1, len(counts))
         for index, count in enumerate(counts):

@@ -62,6 +62,11 @@ def test_integers_become_floats(engine):
             assert convert(number) == pytest.approx(number, rel=2**-23)
 
 
+def test_integers_become_doubles(engine):
+    convert = function(engine, "l2d", ctypes.c_double, ctypes.c_int64)
+    assert [convert(number) for number in numbers()] == [float(number) for number in numbers()]
+
+
 @pytest.mark.parametrize(("name", "reference"), [("roundevenf", np.rint), ("floorf", np.floor), ("ceilf", np.ceil)])
 def test_rounding(engine, name, reference):
     compute = function(engine, name, ctypes.c_float, ctypes.c_float)
