@@ -27,7 +27,7 @@ class Backend(Protocol):
         """A function that runs the graph on feeds and returns its outputs by name, until the context ends."""
 
     def node_seconds(self, graph: Graph, feeds: Feeds) -> dict[str, float]:
-        """How long each node takes on this machine, by node name; median of several runs."""
+        """How long each node takes on this machine, by node name; the least of several runs."""
 
     def compare_seconds(self, first: Graph, second: Graph, feeds: Feeds) -> tuple[float, float]:
         """Seconds of whole runs of two graphs, measured in turn."""
