@@ -55,7 +55,7 @@ def float_output(
     rest: ConvArithmetic | None = None,
 ) -> ConvArithmetic:
     """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``ConvArithmetic``."""
-    splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store_apart
+    splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
     activate_pixels, tile_rows, tile_columns = pixel_activation(simd), ops.rows, ops.columns
     floats = simd.buffer
 

@@ -71,7 +71,6 @@ class TileOps:
             ``x[index + i * row_stride]`` and the row of ``columns`` floats at ``w[w_index]``.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes the first ``rows`` rows and
             ``columns`` columns.
-        store_apart: as ``store``, for rows whose distance is not a constant.
         load: ``load(y, index, row_stride, rows, columns)``: the counterpart of ``store``; the rest is 0.
         add: ``add(tile, other)``.
         add_row: ``add_row(tile, y, index)``: every row plus the ``columns`` floats at ``y[index]``.
@@ -92,7 +91,6 @@ class TileOps:
         self.splat_row = splat_row_of(tile, reload=simd.level.by_lane and vectors > 1)
         self.outer = _outer(tile)
         self.store = store_of(tile, bump=simd.level.by_lane)
-        self.store_apart = store_of(tile, bump=simd.level.by_lane, follow=simd.level.by_lane)
         self.load = _load(tile)
         self.add = _add(tile)
         self.add_row = _with_row(tile, "fadd")
@@ -248,11 +246,11 @@ def store_rows(
             _for_each_row(builder, tile, rows, part_row)
 
 
-def store_of(tile: Tile, bump: bool = False, follow: bool = False) -> Any:
+def store_of(tile: Tile, bump: bool = False) -> Any:
     """An intrinsic ``store(tile, y, index, row_stride, rows, columns)``, see ``TileOps``.
 
-    With ``bump`` LLVM cannot keep a pointer to each row in registers for all tiles: they are needed for other things.
-    With ``follow`` each row's pointer comes from the last one's, so that it cannot keep their distances there either.
+    With ``bump`` each row's pointer comes from the last one's: LLVM cannot keep one for each, or their distances, in
+    registers for all tiles, which are needed for other things.
     """
     lanes = tile.vector.lanes
 
@@ -261,11 +259,11 @@ def store_of(tile: Tile, bump: bool = False, follow: bool = False) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, y, index, row_stride, rows, columns = args
             vectors = tile_vectors(builder, tile, value)
-            first = builder.gep(y, [index])
-            starts = [ordered_value(builder, first) if bump else first]
+            starts = [builder.gep(y, [index])]
             for row in range(1, tile.rows):
-                if follow:
-                    starts.append(ordered_value(builder, builder.gep(starts[-1], [row_stride])))
+                if bump:
+                    starts[-1] = ordered_value(builder, starts[-1])
+                    starts.append(builder.gep(starts[-1], [row_stride]))
                 else:
                     starts.append(builder.gep(starts[0], [builder.mul(row_stride, ir.Constant(_I64, row))]))
 
