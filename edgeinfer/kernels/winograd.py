@@ -29,7 +29,7 @@ from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
-from edgeinfer.simd.pointers import advance, claim
+from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 from edgeinfer.simd.prefetch import step_ahead
 from edgeinfer.simd.tile import TileOps
 
@@ -106,7 +106,10 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
                             )
                         for i in range(size):
                             place = i * size * frequency_pitch + first + c // width
-                            transform_across(v, place, frequency_pitch, buffer, i * size * lanes, lanes)
+                            # A pointer to each frequency that moves on by itself would take too many registers.
+                            transform_across(
+                                opaque_pointer(v, place), 0, frequency_pitch, buffer, i * size * lanes, lanes
+                            )
 
     @njit(forceinline=True, error_model="numpy")
     def runs_of_units(frequency: Any, units: Any) -> Any:
