@@ -186,7 +186,7 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
             if has_residual:
                 finish_with_residual(values, (y, place, p.y_row, bias, low, high, residual))
             else:
-                finish_whole(values, (y, place, p.y_row, bias, low, high))
+                finish_whole(values, (opaque_pointer(y, place), 0, p.y_row, bias, low, high))
         else:
             # One piece of code for all rows: activations are long.
             store_each(values, (spare, at, lanes))
@@ -241,7 +241,7 @@ def inverse_transform(simd: Simd, vectors: int, output: int, size: int) -> Calla
                     bias_vector = load(bias, channel)
                     at = (tile_row * row_pitch + tile_column) * tile_pitch + part
                     for i in range(size):
-                        values = transform(m, at + i * size * m_pitch, m_pitch)
+                        values = transform(opaque_pointer(m, at + i * size * m_pitch), 0, m_pitch)
                         store_each(values, (buffer, i * output * lanes, lanes))
                     place = y_start + tile_row * output * y_row + tile_column * output * y_pixel + channel
                     for j in range(across):
