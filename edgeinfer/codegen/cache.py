@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edgeinfer.abi import ABI_VERSION
+from edgeinfer.codegen.compiler_process import start_compiler
 from edgeinfer.errors import KernelError
 from edgeinfer.files import cache_root
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
@@ -36,6 +37,7 @@ _COMMON = (
     "simd/*.py",
     "kernels/registry.py",
     "codegen/compiler.py",
+    "codegen/shared_functions.py",
     "codegen/linker.py",
     "sealed_file.py",
     "codegen/targets.py",
@@ -190,16 +192,7 @@ class KernelLibrary:
                 f"there are no compiled kernels for this CPU level ({self.level}) and no compiler: "
                 "pip install 'edgeinfer[jit]', or a wheel that carries kernels for this machine"
             )
-        # Numba must hand out its IR unoptimised; LLVM optimises it for the target afterwards.
-        environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
-        command = [sys.executable, "-m", "edgeinfer.codegen.build", self.level, str(self.folder.resolve()), *names]
-        # Python looks for modules in its working folder first, where another edgeinfer may lie.
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=_PACKAGE.parent
-        )
+        return start_compiler("edgeinfer.codegen.build", self.level, str(self.folder.resolve()), *names)
 
     def _compile(self, names: list[str]) -> None:
         if not names:

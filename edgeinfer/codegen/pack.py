@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import edgeinfer
 from edgeinfer.abi import ABI_VERSION
+from edgeinfer.codegen.compiler_process import start_compiler
 from edgeinfer.codegen.linker import find_linker, link_shared
 from edgeinfer.codegen.object_code import code_digest
 from edgeinfer.codegen.targets import Target
@@ -124,13 +124,7 @@ def _as_base(pack: Pack) -> dict[str, str]:
 
 
 def _process(*arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "0"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "edgeinfer.codegen.pack_worker", *arguments]
-    # Python looks for modules in its working folder first, where another edgeinfer may lie.
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=_ROOT
-    )
+    return start_compiler("edgeinfer.codegen.pack_worker", *arguments)
 
 
 def list_kernels(target: Target) -> list[dict[str, object]]:
