@@ -122,7 +122,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
     def multiply(
         m: Any, m_pitch: Any, tile_pitch: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any
     ) -> None:
-        """Products of all frequencies; those of the next one are asked for meanwhile."""
+        """Products of all frequencies; the filters of the next one are asked for meanwhile."""
         ahead_step = step_ahead(columns, tiles // tile_rows)
         for frequency in range(frequencies):
             run, runs = runs_of_units(frequency, units)

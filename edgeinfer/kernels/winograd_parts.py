@@ -25,7 +25,7 @@ from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform, phased_input_transform
-from edgeinfer.simd.pointers import advance, claim
+from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 from edgeinfer.simd.tile import TileOps
 
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
@@ -74,7 +74,10 @@ def f32_winograd_parts(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             for i in range(INPUT):
                 place = i * INPUT * v_pitch + row * row_floats
                 for n in range(0, row_floats, lanes):
-                    transform_across(v, place + n, v_pitch, down, i * pitch + n, row_floats, channels)
+                    # A pointer to each frequency that moves on by itself would take too many registers.
+                    transform_across(
+                        opaque_pointer(v, place + n), 0, v_pitch, down, i * pitch + n, row_floats, channels
+                    )
 
     @njit(error_model="numpy")
     def multiply(

@@ -102,8 +102,7 @@ def phased_input_transform(simd: Simd, size: int, phases: int) -> Callable[..., 
 
     @njit(forceinline=True, error_model="numpy")
     def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, phase_stride: Any, step: Any) -> None:
-        # A pointer to each frequency that moves on by itself would take more registers than there are.
-        store_each(apply(x, x_index, phase_stride, step), (opaque_pointer(y, y_index), 0, y_stride))
+        store_each(apply(x, x_index, phase_stride, step), (y, y_index, y_stride))
 
     return transform
 
@@ -188,19 +187,18 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
             else:
                 finish_whole(values, (opaque_pointer(y, place), 0, p.y_row, bias, low, high))
         else:
-            # One piece of code for all rows: activations are long.
             store_each(values, (spare, at, lanes))
             for row in range(rows):
                 value = load(spare, at + row * lanes) + bias
                 if has_residual:
                     value = value + load_first(residual, place + row * p.y_row, count)
-                value = clamp(value, low, high)
-                if p.activation != 0:
-                    store(spare, at + row * lanes, value)
-                    first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
-                    activate_row(spare, at + row * lanes, lanes, p.activation, first, second)
-                    value = load(spare, at + row * lanes)
-                store_first(y, place + row * p.y_row, value, count)
+                store(spare, at + row * lanes, clamp(value, low, high))
+            if p.activation != 0:
+                activate_row(
+                    spare, at, rows * lanes, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1)
+                )
+            for row in range(rows):
+                store_first(y, place + row * p.y_row, load(spare, at + row * lanes), count)
 
     return finish
 

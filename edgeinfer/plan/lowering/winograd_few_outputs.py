@@ -13,7 +13,6 @@ from edgeinfer.plan.lowering.conv_few_outputs import few_outputs_applies, pack_f
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
 from edgeinfer.plan.lowering.packed_weights import at_points, filter_factors
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
-from edgeinfer.plan.lowering.winograd_parts import ROW_TRANSFORM_CYCLES
 
 PART = 3
 OUTPUT = 4
@@ -23,6 +22,8 @@ FREQUENCIES = OUTPUT + PART - 1
 GROUP_BYTES = 256 * 1024
 PATCH_BYTES = 512 * 1024
 TASKS_PER_THREAD = 4
+# Cycles of one transform of six vectors along rows of the patch; measured on Zen 4.
+ROW_TRANSFORM_CYCLES = 26
 # Cycles of one output pixel's sums over one tap in all frequencies, and of what follows them; measured on Zen 3.
 TAP_CYCLES = 5
 PIXEL_CYCLES = 60

@@ -21,7 +21,7 @@ MIN_KERNEL = 5
 # With more channels the transformed input of the parts no longer fits the cache.
 MAX_CHANNELS = 16
 
-# Cycles of one transform of eight vectors along rows of positions.
+# Cycles of one transform of eight vectors along rows of positions, an estimate: those of six vectors times 8 / 6.
 ROW_TRANSFORM_CYCLES = 35
 
 
