@@ -14,6 +14,7 @@ from numba import njit
 from edgeinfer.kernels.pack_weights import SOURCE_STRIDES, taps_follow, transpose_run
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, as_i32, buffer_f32, buffer_i32, claim, scratch_f32
+from edgeinfer.simd.prefetch import LINE, prefetch
 
 # Frequencies along one axis that a transform may have.
 MAX_SIZE = 8
@@ -22,8 +23,9 @@ _FACTORS = " ".join(f"factor_{index}" for index in range(MAX_SIZE))
 FILTERS_PARAMS = struct(
     f"x y {SOURCE_STRIDES} out_channels channels kernel_size taps stride size columns tiles", f"{_POINTS} {_FACTORS}"
 )
-# Channels that are transformed at a time: what is written of a frequency is a run long enough to be written fast.
-CHANNELS = 16
+# Channels that are transformed at a time: their results of a frequency are a run of whole lines, and what lies between
+# the two passes fits the first-level cache.
+CHANNELS = 8
 
 
 @kernel_family("f32_pack_filters", FILTERS_PARAMS, channels=CHANNELS)
@@ -49,86 +51,99 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
                 place, at = (kernel_size * row + across) * columns, source + row * p.x_row + across * p.x_column
                 transpose(taps, place, kernel_taps * columns, x, at, p.x_channel, p.x_output, columns, outputs, count)
 
-    @njit(forceinline=True, error_model="numpy")
-    def at_point(x: Any, last: Any, stride: Any, count: Any, point: Any) -> Any:
-        """The polynomial with the coefficients ``x[last]`` (the highest), ``x[last - stride]``, … at a point."""
-        value, factor = load(x, last), splat(point)
-        for k in range(1, count):
-            value = value * factor + load(x, last - k * stride)
-        return value
+    @njit(error_model="numpy")
+    def ask_for(x: Any, source: Any, p: Any, outputs: Any, count: Any) -> None:
+        """Ask for filters of some channels, whose short runs of memory the processor does not foresee."""
+        if taps_follow(p, p.kernel_size, p.kernel_size):
+            for output in range(outputs):
+                for i in range(0, count * p.x_channel, LINE):
+                    prefetch(x, source + output * p.x_output + i)
 
     @njit(error_model="numpy")
-    def transform_phase(
-        result: Any, result_at: Any, between: Any, taps: Any, at: Any, points: Any, factors: Any, p: Any, row: Any,
-        column: Any,
+    def at_point(
+        y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, pitch: Any, terms: Any, point: Any,
+        factor: Any, runs: Any, count: Any,
     ) -> None:  # fmt: skip
-        """One phase of one channel's filters; ``between`` has space for ``size * taps`` rows of columns."""
-        columns, size, stride = p.columns, p.size, p.stride
-        rows_of_taps = (p.kernel_size - row + stride - 1) // stride
-        columns_of_taps = (p.kernel_size - column + stride - 1) // stride
-        row_pitch, column_pitch = stride * p.kernel_size * columns, stride * columns
-        first = at + (row * p.kernel_size + column) * columns
-        used_rows, used_columns = size - min(row, 1), size - min(column, 1)
-        for tap in range(columns_of_taps):
-            for part in range(0, columns, lanes):
-                last = first + tap * column_pitch + (rows_of_taps - 1) * row_pitch + part
-                for i in range(used_rows):
-                    place = (i * p.taps + tap) * columns + part
-                    if i < size - 1:
-                        store(between, place, at_point(taps, last, row_pitch, rows_of_taps, points[i]))
-                    else:
-                        store(between, place, load(taps, last))
-        pitch = CHANNELS * columns
-        for i in range(used_rows):
-            phases_down = 1 if i == size - 1 else stride
-            row_place = i * stride * (stride * (size - 1) + 1)
-            for j in range(used_columns):
-                phases_across = 1 if j == size - 1 else stride
-                slot = row_place + j * phases_down * stride + row * phases_across + column
-                factor = splat(factors[i] * factors[j])
-                for part in range(0, columns, lanes):
-                    last = (i * p.taps + columns_of_taps - 1) * columns + part
-                    if j < size - 1:
-                        value = at_point(between, last, columns, columns_of_taps, points[j])
-                    else:
-                        value = load(between, last)
-                    store(result, result_at + slot * pitch + part, value * factor)
+        """For runs of ``count`` neighbours polynomials of ``terms`` coefficients, ``pitch`` apart, lowest first."""
+        at, by = splat(point), splat(factor)
+        for run in range(runs):
+            from_run, to_run = x_at + run * x_step, y_at + run * y_step
+            if terms == 3:
+                for i in range(0, count, lanes):
+                    value = load(x, from_run + 2 * pitch + i) * at + load(x, from_run + pitch + i)
+                    store(y, to_run + i, (value * at + load(x, from_run + i)) * by)
+            else:
+                for i in range(0, count, lanes):
+                    value = load(x, from_run + (terms - 1) * pitch + i)
+                    for k in range(terms - 2, -1, -1):
+                        value = value * at + load(x, from_run + k * pitch + i)
+                    store(y, to_run + i, value * by)
 
     @njit(error_model="numpy")
-    def write(y: Any, y_at: Any, y_pitch: Any, x: Any, rows: Any, count: Any, x_pitch: Any) -> None:
-        """Copy rows of whole vectors; each is a run of neighbours, and nothing lies between it and the next run."""
-        for row in range(rows):
-            for i in range(0, count, lanes):
-                store(y, y_at + row * y_pitch + i, load(x, row * x_pitch + i))
+    def transform_columns(between: Any, taps: Any, points: Any, p: Any, row: Any, column: Any, count: Any) -> None:
+        """``G g`` of one phase of ``count`` channels, without factors: [frequency][tap across][channel][c]."""
+        columns, size, stride = p.columns, p.size, p.stride
+        terms = (p.kernel_size - row + stride - 1) // stride
+        pitch, channel_step = stride * p.kernel_size * columns, p.kernel_size * p.kernel_size * columns
+        for tap in range((p.kernel_size - column + stride - 1) // stride):
+            at = (row * p.kernel_size + column + tap * stride) * columns
+            for i in range(size - min(row, 1)):
+                place = (i * p.taps + tap) * CHANNELS * columns
+                if i < size - 1:
+                    at_point(
+                        between, place, columns, taps, at, channel_step, pitch, terms, points[i], 1.0, count, columns
+                    )
+                else:
+                    last = at + (terms - 1) * pitch
+                    at_point(between, place, columns, taps, last, channel_step, 0, 1, 0.0, 1.0, count, columns)
+
+    @njit(error_model="numpy")
+    def transform_rows(
+        y: Any, y_at: Any, between: Any, points: Any, factors: Any, p: Any, row: Any, column: Any, count: Any
+    ) -> None:
+        """Write ``(G g) G^T`` of one phase of ``count`` channels, with all factors, to their frequencies."""
+        size, stride, pitch = p.size, p.stride, CHANNELS * p.columns
+        terms = (p.kernel_size - column + stride - 1) // stride
+        for i in range(size - min(row, 1)):
+            phases_down = 1 if i == size - 1 else stride
+            first = i * stride * (stride * (size - 1) + 1) + column
+            at = i * p.taps * pitch
+            for j in range(size - min(column, 1)):
+                phases_across = 1 if j == size - 1 else stride
+                slot = first + j * phases_down * stride + row * phases_across
+                place, factor = y_at + slot * p.channels * p.columns, factors[i] * factors[j]
+                if j < size - 1:
+                    at_point(y, place, 0, between, at, 0, pitch, terms, points[j], factor, 1, count * p.columns)
+                else:
+                    last = at + (terms - 1) * pitch
+                    at_point(y, place, 0, between, last, 0, 0, 1, 0.0, factor, 1, count * p.columns)
 
     def body(p: Any, worker: Any) -> None:
         x, y, points = buffer_i32(worker, p.x), buffer_f32(worker, p.y), scratch_f32(worker)
+        x_floats = buffer_f32(worker, p.x)
         factors, taps = advance(points, MAX_SIZE), advance(points, 2 * MAX_SIZE)
         points[0], points[1], points[2], points[3] = p.point_0, p.point_1, p.point_2, p.point_3
         points[4], points[5], points[6] = p.point_4, p.point_5, p.point_6
         factors[0], factors[1], factors[2], factors[3] = p.factor_0, p.factor_1, p.factor_2, p.factor_3
         factors[4], factors[5], factors[6], factors[7] = p.factor_4, p.factor_5, p.factor_6, p.factor_7
-        columns, kernel_taps = p.columns, p.kernel_size * p.kernel_size
-        between = advance(taps, CHANNELS * kernel_taps * columns)
-        result = advance(between, p.size * p.taps * columns)
+        columns = p.columns
+        between = advance(taps, CHANNELS * p.kernel_size * p.kernel_size * columns)
         taps_i32 = as_i32(worker.scratch + 4 * 2 * MAX_SIZE)
         products = (p.stride * (p.size - 1) + 1) * (p.stride * (p.size - 1) + 1)
         while True:
             block = claim(worker, p.tiles)
             if block >= p.tiles:
                 break
-            outputs = min(columns, p.out_channels - block * columns)
+            outputs, source = min(columns, p.out_channels - block * columns), block * columns * p.x_output
+            ask_for(x_floats, source, p, outputs, min(p.channels, CHANNELS))
             for first in range(0, p.channels, CHANNELS):
-                count = min(p.channels - first, CHANNELS)
-                gather(taps_i32, x, block * columns * p.x_output + first * p.x_channel, p, outputs, count)
-                for channel in range(count):
-                    at = channel * kernel_taps * columns
-                    for row in range(p.stride):
-                        for column in range(p.stride):
-                            transform_phase(
-                                result, channel * columns, between, taps, at, points, factors, p, row, column
-                            )
-                start = (block * products * p.channels + first) * columns
-                write(y, start, p.channels * columns, result, products, count * columns, CHANNELS * columns)
+                count, beyond = min(p.channels - first, CHANNELS), first + CHANNELS
+                ask_for(x_floats, source + beyond * p.x_channel, p, outputs, min(p.channels - beyond, CHANNELS))
+                gather(taps_i32, x, source + first * p.x_channel, p, outputs, count)
+                y_at = (block * products * p.channels + first) * columns
+                for row in range(p.stride):
+                    for column in range(p.stride):
+                        transform_columns(between, taps, points, p, row, column, count)
+                        transform_rows(y, y_at, between, points, factors, p, row, column, count)
 
     return body

@@ -178,8 +178,8 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
         values |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}
         values |= {f"point_{index}": point for index, point in enumerate(filter_points(size))}
         values |= {f"factor_{index}": float(factor) for index, factor in enumerate(filter_factors(size))}
-        # Taps of some channels, one phase of one channel between the two passes, results of some channels.
-        rows_of_columns = held * (kernel_size**2 + filtering.products) + size * taps
+        # Taps of some channels, one phase of these between the two passes.
+        rows_of_columns = held * (kernel_size**2 + size * taps)
         scratch_bytes = 4 * (2 * MAX_SIZE + columns * rows_of_columns)
         shape = (blocks, filtering.products * channels, columns)
         return Packing(source, shape, pack, rows[0], values, scratch_bytes)
