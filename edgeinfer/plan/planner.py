@@ -261,8 +261,8 @@ class _Layout:
     def _finish(self, step: Step, tensors: Mapping[str, PlannedTensor]) -> NativeStep | HostStep:
         if isinstance(step, HostStep):
             return step
-        fields = step.kernel.params.names or ()
-        if set(fields) != step.values.keys():
+        fields: Mapping[str, Any] = step.kernel.params.fields or {}
+        if fields.keys() != step.values.keys():
             raise PlanError(
                 f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(fields)}, "
                 f"but its lowering gave {sorted(step.values)}"

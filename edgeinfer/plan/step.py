@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
@@ -23,6 +22,7 @@ class KernelStep:
         scratch_bytes: memory that each worker needs while it runs the step.
         macs: multiply-accumulate operations of the step, 0 where the notion does not apply.
         in_place: pairs (input, output) of tensors that may share one buffer if the input is not needed later.
+        reads: the tensors that the kernel reads.
     """
 
     kernel: KernelRow
@@ -33,12 +33,11 @@ class KernelStep:
     scratch_bytes: int = 0
     macs: int = 0
     in_place: tuple[tuple[str, str], ...] = ()
+    reads: tuple[str, ...] = field(init=False)
 
-    @cached_property
-    def reads(self) -> tuple[str, ...]:
-        """Tensors that the kernel reads."""
+    def __post_init__(self) -> None:
         names = [value for value in self.values.values() if isinstance(value, str) and value]
-        return tuple([name for name in names if name not in self.writes])
+        self.reads = tuple([name for name in names if name not in self.writes])
 
 
 @dataclass(eq=False)

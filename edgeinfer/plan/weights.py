@@ -84,7 +84,7 @@ class WeightBlock:
             return source, packing
         content, packing = (array.source, packing) if isinstance(array, Packing) else (array, "")
         digest = hashlib.blake2b(np.ascontiguousarray(content).view(np.uint8).data, digest_size=16)
-        return "", f"{packing}{content.dtype}{content.shape}{digest.hexdigest()}"
+        return "", f"{packing}{content.dtype.str}{content.shape}{digest.hexdigest()}"
 
     def _view(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         size = math.prod(shape) * dtype.itemsize
