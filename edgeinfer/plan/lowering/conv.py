@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_geometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, activation_fields, conv_geometry, pack_bias
 from edgeinfer.plan.lowering.conv_upsample import phase_convs, upsample_applies
 from edgeinfer.plan.lowering.depthwise import depthwise_applies, depthwise_family, emit_depthwise
 from edgeinfer.plan.lowering.packed_weights import packed_columns
@@ -29,9 +30,7 @@ from edgeinfer.plan.lowering.winograd_parts import (
     winograd_parts_cycles,
 )
 
-Emit = Callable[
-    [Node, LoweringContext, ConvGeometry, tuple[str, str, str, str, str], tuple[int, int, int, int], KernelRow], None
-]
+Emit = Callable[[FusedConv, LoweringContext, KernelRow], None]
 
 # A patch and the weights of one block of output channels should stay in the second-level cache.
 PATCH_BYTES = 256 * 1024
@@ -171,34 +170,27 @@ def lower_conv(node: Node, context: LoweringContext) -> None:
         raise NotNative("only depthwise convolutions have kernels with border values")
     if geometry.is_pointwise and geometry.groups == 1:
         geometry = geometry.flattened()
-    y_shape = context.shape(y)
-    strides = (y_shape[3], y_shape[2] * y_shape[3], y_shape[1] * y_shape[2] * y_shape[3])
-    emit_conv(node, context, geometry, (x, weight, bias, residual, y), (*strides, 0))
+    _, height, width, channels = context.shape(y)
+    strides = (channels, width * channels, height * width * channels, 0)
+    emit_conv(FusedConv(node, geometry, x, weight, bias, residual, y, strides), context)
 
 
-def emit_conv(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-) -> None:
-    """Append the convolution by whichever algorithm is estimated to be quicker; see ``emit_direct_conv``."""
-    numbers = context.float_kernels(tensors[0])
+def emit_conv(conv: FusedConv, context: LoweringContext) -> None:
+    """Append the convolution by whichever algorithm is estimated to be quicker."""
+    geometry, numbers = conv.geometry, context.float_kernels(conv.x)
     if depthwise_applies(geometry, context.kernels.lanes_of(numbers)):
-        kernel = context.kernels.only(depthwise_family(geometry, numbers))
-        emit_depthwise(node, context, geometry, tensors, y_strides, kernel)
+        emit_depthwise(conv, context, context.kernels.only(depthwise_family(geometry, numbers)))
         return
-    cycles, emit, kernel = choose_algorithm(node, geometry, context, numbers)
+    cycles, emit, kernel = choose_algorithm(conv.node, geometry, context, numbers)
     if upsample_applies(geometry):
-        convs = phase_convs(geometry, y_strides)
-        if sum(choose_algorithm(node, conv.geometry, context, numbers)[0] for conv in convs) < cycles:
-            x, weight, bias, residual, y = tensors
-            for conv in convs:
-                merged = context.packed(weight, conv.name, conv.merge)
-                emit_conv(node, context, conv.geometry, (x, merged, bias, residual, y), conv.y_strides)
+        phases = phase_convs(geometry, conv.y_strides)
+        if sum(choose_algorithm(conv.node, phase.geometry, context, numbers)[0] for phase in phases) < cycles:
+            for phase in phases:
+                merged = context.packed(conv.weight, phase.name, phase.merge)
+                own = dataclasses.replace(conv, geometry=phase.geometry, weight=merged, y_strides=phase.y_strides)
+                emit_conv(own, context)
             return
-    emit(node, context, geometry, tensors, y_strides, kernel)
+    emit(conv, context, kernel)
 
 
 def choose_algorithm(
@@ -245,38 +237,14 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     return choices
 
 
-def emit_direct_conv(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append a direct convolution.
-
-    Args:
-        node: the node that it stands for.
-        context: the plan under construction.
-        geometry: the convolution's numbers.
-        tensors: names of x, weight, bias, residual, y; bias and residual may be ``""``.
-        y_strides: floats from output pixel to pixel, row to row, image to image, and the first pixel's index.
-        kernel: the kernel to use, of family ``f32_conv``, ``f16_conv`` or ``bf16_conv``.
-    """
-    x, weight, bias, residual, y = tensors
-    groups, columns = geometry.groups, kernel.traits["columns"]
-    units = units_of(geometry, kernel)
-    values = conv_values(node, units, y_strides)
-    tasks = cut_tasks(
-        units, kernel.traits["rows"], columns, context.threads, kernel.element_bytes, values["activation"] != 0
-    )
+def emit_direct_conv(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append a direct convolution by a kernel of family ``f32_conv``, ``f16_conv`` or ``bf16_conv``."""
+    geometry, units = conv.geometry, units_of(conv.geometry, kernel)
+    rows, columns = kernel.traits["rows"], kernel.traits["columns"]
+    written_twice = activation_fields(conv.node)["activation"] != 0
+    tasks = cut_tasks(units, rows, columns, context.threads, kernel.element_bytes, written_twice)
     values = {
-        **values, **tasks.fields(geometry.batch * groups),
-        "x_channels": geometry.channels * groups,
-        "x": x, "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
-        "w": packed_columns(context, weight, kernel, groups),
+        **tasks.fields(geometry.batch * geometry.groups), "channels": units.channels,
+        "bias": pack_bias(conv, context, kernel), "w": packed_columns(context, conv.weight, kernel, geometry.groups),
     }  # fmt: skip
-    context.step(
-        kernel, node, values, (y,), scratch_bytes=tasks.patch_bytes + PATCH_OVERHANG, macs=geometry.macs,
-        in_place=((residual, y),) if residual else (),
-    )  # fmt: skip
+    conv.append(context, kernel, values, tasks.patch_bytes + PATCH_OVERHANG)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.units import as_units, units_of, width_of
 
 PATCH_BYTES = 256 * 1024
@@ -86,28 +85,18 @@ def cut_few_outputs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     )  # fmt: skip
 
 
-def emit_few_outputs(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append a convolution with few output channels; arguments as for ``emit_direct_conv``."""
-    x, weight, bias, residual, y = tensors
+def emit_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append a convolution with few output channels."""
+    geometry = conv.geometry
     columns = kernel.traits["columns"]
     units = units_of(geometry, kernel)
     tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes_of(kernel))
     values = {
-        **conv_values(node, units, y_strides), **tasks.fields(geometry.batch),
-        "x_channels": geometry.channels,
-        "x": x, "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
+        **tasks.fields(geometry.batch), "channels": units.channels,
+        "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
-            weight, f"folded{columns}x{width_of(kernel)}.{kernel.float_dtype}",
+            conv.weight, f"folded{columns}x{width_of(kernel)}.{kernel.float_dtype}",
             lambda a: pack_folded(as_units(a, kernel), columns),
         ),
     }  # fmt: skip
-    context.step(
-        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * tasks.scratch_floats, macs=geometry.macs
-    )
+    conv.append(context, kernel, values, kernel.element_bytes * tasks.scratch_floats, in_place=False)

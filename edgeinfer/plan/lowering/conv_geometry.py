@@ -134,16 +134,65 @@ def conv_values(
     }  # fmt: skip
 
 
-def pack_bias(node: Node, context: LoweringContext, bias: str, geometry: ConvGeometry, kernel: KernelRow) -> str:
+@dataclass(frozen=True)
+class FusedConv:
+    """One convolution of floats that is to become a step, whatever algorithm computes it.
+
+    Attributes:
+        node: the node that it stands for.
+        geometry: its numbers.
+        x: name of the tensor that it reads.
+        weight: name of the constant [out, channels of a group, kernel height, kernel width].
+        bias: name of the constant [out], or ``""``.
+        residual: name of the tensor that is added, or ``""``.
+        y: name of the tensor that it writes.
+        y_strides: floats from output pixel to pixel, row to row, image to image, and the first pixel's index.
+    """
+
+    node: Node
+    geometry: ConvGeometry
+    x: str
+    weight: str
+    bias: str
+    residual: str
+    y: str
+    y_strides: tuple[int, int, int, int]
+
+    def append(
+        self,
+        context: LoweringContext,
+        kernel: KernelRow,
+        values: dict[str, int | float | str],
+        scratch_bytes: int,
+        in_place: bool = True,
+    ) -> None:
+        """Append the step.
+
+        Args:
+            context: the plan under construction.
+            kernel: the kernel that computes it.
+            values: params fields beside those of ``conv_values`` and the tensors that every algorithm has.
+            scratch_bytes: memory that each worker needs.
+            in_place: whether the residual may lie in the output's place.
+        """
+        tensors = {"x": self.x, "residual": self.residual, "y": self.y}
+        values = {**conv_values(self.node, self.geometry, self.y_strides), **tensors, **values}
+        context.step(
+            kernel, self.node, values, (self.y,), scratch_bytes=scratch_bytes, macs=self.geometry.macs,
+            in_place=((self.residual, self.y),) if self.residual and in_place else (),
+        )  # fmt: skip
+
+
+def pack_bias(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> str:
     """A constant with the bias padded to whole blocks of columns in each group; zeros if there is none."""
     columns, dtype = kernel.traits["columns"], kernel.float_dtype
-    groups, group_channels = geometry.groups, geometry.out_channels // geometry.groups
+    groups, group_channels = conv.geometry.groups, conv.geometry.out_channels // conv.geometry.groups
 
     def pack(values: np.ndarray) -> np.ndarray:
         padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), dtype)
         padded[:, :group_channels] = values.reshape(groups, group_channels)
         return padded
 
-    if bias:
-        return context.packed(bias, f"bias{groups}x{columns}.{dtype}", pack)
-    return context.new_constant(f"{node.name}.bias", pack(np.zeros(geometry.out_channels, np.float32)))
+    if conv.bias:
+        return context.packed(conv.bias, f"bias{groups}x{columns}.{dtype}", pack)
+    return context.new_constant(f"{conv.node.name}.bias", pack(np.zeros(conv.geometry.out_channels, np.float32)))

@@ -19,7 +19,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import emit_conv
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv
 from edgeinfer.plan.lowering.quantized_conv import emit_quantized_conv, read_quantization
 
 
@@ -87,7 +87,7 @@ class TransposePart:
         name: tells it from other parts of the same weights.
         weight: gives its weights from those of the transposed convolution.
         repeats: how often the output channels stand side by side in its own.
-        y_strides: where its outputs go, as for ``emit_direct_conv``.
+        y_strides: where its outputs go, as for ``FusedConv``.
     """
 
     geometry: ConvGeometry
@@ -159,7 +159,7 @@ def lower_conv_transpose(node: Node, context: LoweringContext) -> None:
         tiled = bias
         if bias and part.repeats > 1:
             tiled = context.packed(bias, f"repeated{part.repeats}", partial(np.tile, reps=part.repeats))
-        emit_conv(node, context, part.geometry, (x, own, tiled, "", y), part.y_strides)
+        emit_conv(FusedConv(node, part.geometry, x, own, tiled, "", y, part.y_strides), context)
 
 
 @lowering("QConvTranspose", domain=FUSED)

@@ -77,7 +77,7 @@ class PhaseConv(NamedTuple):
 
 
 def phase_convs(geometry: ConvGeometry, y_strides: tuple[int, int, int, int]) -> list[PhaseConv]:
-    """The convolutions that together are the upsampled one; ``y_strides`` as for ``emit_direct_conv``."""
+    """The convolutions that together are the upsampled one; ``y_strides`` as for ``FusedConv``."""
     (kernel_height, kernel_width), (factor_y, factor_x) = geometry.kernel, geometry.upsample
     y_pixel, y_row, y_image, y_start = y_strides
     pad_mode = PAD_MODES["edge"] if geometry.pad_mode == PAD_MODES["reflect"] else geometry.pad_mode

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.graph import Node
 from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv
 from edgeinfer.plan.memory import align
 
 # Rows of a task: each takes some kilobytes of offsets.
@@ -69,30 +68,20 @@ def pack_depthwise(weight: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarra
     return np.ascontiguousarray(vectors)
 
 
-def emit_depthwise(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append a depthwise convolution; arguments as for ``emit_direct_conv``."""
-    x, weight, bias, residual, y = tensors
+def emit_depthwise(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append a depthwise convolution."""
+    geometry = conv.geometry
     tasks, dtype = cut_depthwise(geometry, kernel, context.threads, kernel.element_bytes), kernel.float_dtype
     zeros, lanes = np.zeros(geometry.out_channels, dtype), context.kernels.lanes_of(kernel)
-    border = node.input(BORDER_INPUT)
+    border, bias = conv.node.input(BORDER_INPUT), conv.bias
     if bias:
         bias = context.packed(bias, f"bias.{dtype}", lambda values: values.astype(dtype))
     values = {
-        **conv_values(node, geometry, y_strides), **tasks.fields,
-        "x": x, "bias": bias or context.new_constant(f"{node.name}.bias", zeros), "residual": residual, "y": y,
-        "w": context.packed(weight, f"depthwise.{dtype}", lambda a: pack_depthwise(a, lanes, dtype)),
+        **tasks.fields,
+        "bias": bias or context.new_constant(f"{conv.node.name}.bias", zeros),
+        "w": context.packed(conv.weight, f"depthwise.{dtype}", lambda a: pack_depthwise(a, lanes, dtype)),
         "border": context.packed(border, f"border.{dtype}", lambda a: a.astype(dtype)) if border else "",
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = geometry.out_channels % lanes == 0
-    context.step(
-        kernel, node, values, (y,), scratch_bytes=tasks.scratch_bytes, macs=geometry.macs,
-        in_place=((residual, y),) if residual and whole else (),
-    )  # fmt: skip
+    conv.append(context, kernel, values, tasks.scratch_bytes, in_place=whole)

@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, ONNX, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import emit_conv
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, activation_fields
 
 TASKS_PER_THREAD = 4
 TASK_MACS = 200_000
@@ -65,7 +65,8 @@ def _emit_constant_weights(node: Node, context: LoweringContext, a: str, b: str,
     geometry = ConvGeometry(
         1, 1, rows, depth, 1, rows, columns, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1), 0
     )  # fmt: skip
-    emit_conv(node, context, geometry, (a, weight, bias, "", y), (columns, rows * columns, rows * columns, 0))
+    strides = (columns, rows * columns, rows * columns, 0)
+    emit_conv(FusedConv(node, geometry, a, weight, bias, "", y, strides), context)
 
 
 def _batch_offsets(batch: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:

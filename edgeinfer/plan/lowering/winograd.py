@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of, packed_filters
 from edgeinfer.plan.lowering.units import width_of
 
@@ -148,25 +147,17 @@ def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     return geometry.batch * (max(products, filters) + transforms)
 
 
-def emit_winograd(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append a Winograd convolution; arguments as for ``emit_direct_conv``."""
-    x, weight, bias, residual, y = tensors
+def emit_winograd(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append a Winograd convolution."""
+    geometry = conv.geometry
     lanes = context.kernels.lanes_of(kernel)
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     filtering, frequencies = filtering_of(kernel), frequencies_of(kernel)
     units = _tile_units(geometry, kernel, lanes)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, units, lanes)
     values = {
-        **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "w": packed_filters(context, weight, kernel),
-        "bias": pack_bias(node, context, bias, geometry, kernel), "residual": residual, "y": y,
+        **tasks.values(geometry.batch), "w": packed_filters(context, conv.weight, kernel),
+        "bias": pack_bias(conv, context, kernel),
     }  # fmt: skip
     tiles = math.ceil(tasks.rows * tasks.columns / tile_rows) * tile_rows
     patch_rows, patch_columns = (
@@ -174,7 +165,4 @@ def emit_winograd(
     )
     patch = patch_rows * patch_columns * geometry.channels
     floats = frequencies * (3 * lanes + tiles * (columns + units)) + tiles * 4 * lanes + patch + lanes
-    context.step(
-        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
-        in_place=((residual, y),) if residual else (),
-    )  # fmt: skip
+    conv.append(context, kernel, values, kernel.element_bytes * floats)

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import few_outputs_applies, pack_folded
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import at_points, filter_factors
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
 
@@ -65,16 +64,9 @@ def pack_folded_filters(weight: np.ndarray, columns: int) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(at_points(by_tap, FREQUENCIES) * factors, 0, 1))
 
 
-def emit_winograd_few_outputs(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append the convolution; arguments as for ``emit_direct_conv``."""
-    x, weight, bias, residual, y = tensors
+def emit_winograd_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append the convolution."""
+    geometry = conv.geometry
     lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
     parts, taps, channels = _part_count(geometry), geometry.kernel[1], geometry.channels
     blocks = math.ceil(taps * geometry.out_channels / columns)
@@ -99,15 +91,13 @@ def emit_winograd_few_outputs(
     # Reads of whole vectors reach beyond the last row of the patch, sums of taps beyond the last products.
     patch = (task_groups * OUTPUT + parts * PART - 1) * row_floats + lanes
     floats = FREQUENCIES * lanes + group_floats(task_columns) + 2 * lanes + patch
-    values = {
-        **conv_values(node, geometry, y_strides),
+    values: dict[str, int | float | str] = {
         "task_rows": task_groups, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
         "tiles": geometry.batch * row_tasks * column_tasks, "kernel_height": parts * PART,
-        "x_channels": channels, "x": x, "residual": residual, "y": y,
-        "bias": pack_bias(node, context, bias, geometry, kernel),
+        "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
-            weight, f"foldedfilters{columns}.{kernel.float_dtype}",
+            conv.weight, f"foldedfilters{columns}.{kernel.float_dtype}",
             lambda a: pack_folded_filters(a, columns).astype(kernel.float_dtype),
         ),
     }  # fmt: skip
-    context.step(kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs)
+    conv.append(context, kernel, values, kernel.element_bytes * floats, in_place=False)

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values, pack_bias
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import frequencies_of, packed_filters
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE, TRANSFORM_CYCLES, cut_tile_tasks
 
@@ -73,25 +72,17 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
 
 
-def emit_winograd_parts(
-    node: Node,
-    context: LoweringContext,
-    geometry: ConvGeometry,
-    tensors: tuple[str, str, str, str, str],
-    y_strides: tuple[int, int, int, int],
-    kernel: KernelRow,
-) -> None:
-    """Append the convolution; arguments as for ``emit_direct_conv``."""
-    x, weight, bias, residual, y = tensors
+def emit_winograd_parts(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append the convolution."""
+    geometry = conv.geometry
     lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
     down, across = part_counts(geometry)
     frequencies = frequencies_of(kernel)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, _tile_floats(geometry), lanes)
     values = {
-        **conv_values(node, geometry, y_strides), **tasks.values(geometry.batch),
-        "x": x, "residual": residual, "y": y,
-        "w": packed_filters(context, context.packed(weight, "parts", part_weights), kernel),
-        "bias": pack_bias(node, context, bias, geometry, kernel),
+        **tasks.values(geometry.batch),
+        "w": packed_filters(context, context.packed(conv.weight, "parts", part_weights), kernel),
+        "bias": pack_bias(conv, context, kernel),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows
@@ -102,7 +93,4 @@ def emit_winograd_parts(
     # Vectors at the end of a row reach into what follows.
     patch = (tasks.rows * OUTPUT + down * PART - 1) * PART * row_floats + 3 * lanes
     floats = buffer + max(products + transformed, patch) + patch
-    context.step(
-        kernel, node, values, (y,), scratch_bytes=kernel.element_bytes * floats, macs=geometry.macs,
-        in_place=((residual, y),) if residual else (),
-    )  # fmt: skip
+    conv.append(context, kernel, values, kernel.element_bytes * floats)
