@@ -4,8 +4,8 @@ As in ``edgeinfer.kernels.conv_few_outputs`` the taps of a kernel row become out
 cut into parts of three, and four output rows are made at once by F(4, 3) (Lavin and Gray, "Fast Algorithms for
 Convolutional Neural Networks", 2015): six products for each part instead of twelve.
 
-    V[f, a, x, c] = sum over rows r of B^T[f, r] * input[y + 3 a + r, x, c]
-    M[f, x, kx * O + o] = sum over a, c of V[f, a, x, c] * U[f, a, c, kx * O + o]
+    V[f, x, a, c] = sum over rows r of B^T[f, r] * input[y + 3 a + r, x, c]
+    M[f, x, kx * O + o] = sum over a, c of V[f, x, a, c] * U[f, a, c, kx * O + o]
     y[i, x, o] = act(bias[o] + sum over f of A^T[i, f] * sum over kx of M[f, x + kx, kx * O + o])
 
 Filters U are packed as [block][frequency][part][channel][columns].
@@ -47,16 +47,23 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
     finish = finish_column(simd, OUTPUT)
 
     @njit(error_model="numpy")
-    def multiply(m: Any, v: Any, u: Any, pixels: Any, blocks: Any, parts: Any, part_pitch: Any, channels: Any) -> None:
-        m_pitch = pixels * blocks * columns + lanes
+    def transform(v: Any, patch: Any, first: Any, pixels: Any, parts: Any, channels: Any) -> None:
+        """Vectors reach beyond the channels of a part into what is written next."""
+        row_floats, v_pitch = pixels * channels, pixels * parts * channels + lanes
+        for pixel in range(pixels):
+            for a in range(parts):
+                place, source = (pixel * parts + a) * channels, first + a * PART * row_floats + pixel * channels
+                for c in range(0, channels, lanes):
+                    transform_input(v, place + c, v_pitch, patch, source + c, row_floats)
+
+    @njit(error_model="numpy")
+    def multiply(m: Any, v: Any, u: Any, pixels: Any, blocks: Any, depth: Any) -> None:
+        m_pitch, v_pitch = pixels * blocks * columns + lanes, pixels * depth + lanes
         for block in range(blocks):
             for frequency in range(FREQUENCIES):
-                u_index = (block * FREQUENCIES + frequency) * parts * channels * columns
+                u_index = (block * FREQUENCIES + frequency) * depth * columns
                 for pixel in range(0, pixels, tile_rows):
-                    tile = zeros()
-                    for a in range(parts):
-                        at = (frequency * parts + a) * part_pitch + pixel * channels
-                        tile = inner(tile, v, at, channels, u, u_index + a * channels * columns, channels)
+                    tile = inner(zeros(), v, frequency * v_pitch + pixel * depth, depth, u, u_index, depth)
                     place = frequency * m_pitch + (pixel * blocks + block) * columns
                     store_tile(tile, m, place, blocks * columns, tile_rows, columns)
 
@@ -88,23 +95,20 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
             task_columns = min(p.task_columns, p.out_width - out_column)
             pixels = (task_columns + taps - 1 + tile_rows - 1) // tile_rows * tile_rows
             row_floats = pixels * channels
-            m_pitch, part_pitch = pixels * blocks * columns + lanes, row_floats + lanes
+            m_pitch, v_pitch = pixels * blocks * columns + lanes, parts * row_floats + lanes
 
             buffer = scratch(worker)
             m = advance(buffer, FREQUENCIES * lanes)
             v = advance(m, FREQUENCIES * m_pitch + lanes)
-            patch = advance(v, FREQUENCIES * parts * part_pitch)
+            patch = advance(v, FREQUENCIES * v_pitch)
             read_patch(
                 patch, x, p, image * p.height * p.width * p.x_channels, 0, out_row - p.pad_top,
                 out_column - p.pad_left, groups * OUTPUT + p.kernel_height - 1, pixels,
             )  # fmt: skip
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             for group in range(groups):
-                for a in range(parts):
-                    first = (group * OUTPUT + a * PART) * row_floats
-                    for n in range(0, row_floats, lanes):
-                        transform_input(v, a * part_pitch + n, parts * part_pitch, patch, first + n, row_floats)
-                multiply(m, v, u, pixels, blocks, parts, part_pitch, channels)
+                transform(v, patch, group * OUTPUT * row_floats, pixels, parts, channels)
+                multiply(m, v, u, pixels, blocks, parts * channels)
                 rows = min(OUTPUT, p.out_height - out_row - group * OUTPUT)
                 place = y_start + group * OUTPUT * p.y_row
                 for column in range(task_columns):

@@ -76,7 +76,7 @@ def emit_winograd_few_outputs(conv: FusedConv, context: LoweringContext, kernel:
 
     def group_floats(task_columns: int) -> int:
         pixels = pixels_of(task_columns)
-        return FREQUENCIES * (pixels * (blocks * columns + parts * channels) + (1 + parts) * lanes)
+        return FREQUENCIES * (pixels * (blocks * columns + parts * channels) + 2 * lanes)
 
     task_columns = geometry.out_width
     while task_columns > 4 * tile_rows and 4 * group_floats(task_columns) > GROUP_BYTES:
