@@ -30,11 +30,14 @@ LOADED = 26
 RUNS_OF_LOADS = (1, 2, 4, 8)
 # Kernels by level, and the cores that run it.
 CORES = {
-    "neon": ("cortex-a53", "cortex-a72"),
+    "neon_in_order": ("cortex-a53",),
+    "neon": ("cortex-a72",),
     "dotprod": ("cortex-a76", "neoverse-n1"),
 }
+_ARMV80 = ("f32_conv__8x8", "f32_conv__4x16", "f32_winograd4x4__4x16", "qu8_pointwise__4x16", "qu8_pointwise__3x24")
 KERNELS = {
-    "neon": ("f32_conv__8x8", "f32_conv__4x16", "f32_winograd4x4__4x16", "qu8_pointwise__4x16", "qu8_pointwise__3x24"),
+    "neon_in_order": _ARMV80,
+    "neon": _ARMV80,
     "dotprod": (
         "f32_conv__8x8",
         "f32_conv__4x16",

@@ -23,7 +23,7 @@ def compiled_kernels(request) -> None:
     if len(request.session.items) < MANY_TESTS:
         return
     for level in available_levels():
-        if not LEVELS[level].base:
+        if not LEVELS[level].has_floats_of_base:
             kernels = kernels_for(level)
             kernels.load(kernels.kernel_set.rows)
 

@@ -87,6 +87,7 @@ TARGETS = {
         Target("x86-64-v2", LEVELS["v128"]),
         Target("aarch64+i8mm", LEVELS["i8mm"]),
         Target("aarch64+dotprod", LEVELS["dotprod"]),
+        Target("aarch64+in-order", LEVELS["neon_in_order"]),
         Target("aarch64", LEVELS["neon"]),
         Target("armv7+neon", LEVELS["neon32"]),
         Target("riscv64+v", LEVELS["rvv"]),

@@ -27,9 +27,6 @@ TILES = {
 # Tiles of so many vectors are followed by a single row where one is left over: as many sums hide what a multiply-add
 # takes.
 REST_VECTORS = 4
-# Where a core in order has no need of more instructions than the others; wider tiles are those of pointwise networks,
-# where these would be five in a hundred.
-ORDERED_VECTORS = 2
 FLOAT16_TILES = {"dotprod": [(8, 2), (4, 4), (7, 3), (1, 4)]}
 
 
@@ -39,8 +36,7 @@ def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     def arithmetic(rows: int, rest: ConvArithmetic | None = None) -> ConvArithmetic:
         ops = TileOps(simd, rows, vectors)
-        inner = prefetching_products(ops, fewest=vectors != ORDERED_VECTORS)
-        return float_output(simd, ops, patch_reader(simd), inner, rest=rest)
+        return float_output(simd, ops, patch_reader(simd), prefetching_products(ops), rest=rest)
 
     few = arithmetic(1) if tile_rows > 1 and vectors >= REST_VECTORS else None
     return direct_conv(arithmetic(tile_rows, few))

@@ -13,24 +13,21 @@ from edgeinfer.simd.prefetch import prefetch
 from edgeinfer.simd.tile import TileOps
 
 
-def inner_products(ops: TileOps | ByteTileOps, by_matrix: bool = False, fewest: bool = False) -> Callable[..., Any]:
+def inner_products(ops: TileOps | ByteTileOps, by_matrix: bool = False) -> Callable[..., Any]:
     """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
 
     Product k is of the column ``x[index + k + i * row_stride]`` and the row of ``columns`` floats at
     ``w[w_index + k * columns]``, or of quads of bytes in their places. Where the processor multiplies by one lane of
-    a vector, a vector of k is read at once. With ``by_matrix`` weights are packed as ``ops.matrix_products`` wants;
-    with ``fewest`` there are as few instructions as can be, even if a core in order waits longer for them.
+    a vector, a vector of k is read at once. With ``by_matrix`` weights are packed as ``ops.matrix_products`` wants.
     """
     if not ops.by_lane:
         return products_one_by_one(ops.outer, ops.columns)
     if isinstance(ops, ByteTileOps):
         return ops.matrix_products if by_matrix else ops.products
-    return lane_products(ops.type, FloatLanes(ops.type, ops.in_order and not fewest))
+    return lane_products(ops.type, FloatLanes(ops.type, ops.in_order))
 
 
-def prefetching_products(
-    ops: TileOps | ByteTileOps, by_matrix: bool = False, fewest: bool = False
-) -> Callable[..., Any]:
+def prefetching_products(ops: TileOps | ByteTileOps, by_matrix: bool = False) -> Callable[..., Any]:
     """``accumulate(…, count, ahead, step)``: as ``inner_products``; meanwhile memory from ``w[ahead]`` on arrives.
 
     With each product the line that holds ``w[ahead + k * step]`` is asked for, so that the weights that come next are
@@ -39,7 +36,7 @@ def prefetching_products(
     """
     if ops.prefetches:
         return with_prefetches(ops.outer, ops.columns)
-    return without_prefetches(inner_products(ops, by_matrix, fewest))
+    return without_prefetches(inner_products(ops, by_matrix))
 
 
 def with_prefetches(outer: Callable[..., Any], columns: int) -> Callable[..., Any]:

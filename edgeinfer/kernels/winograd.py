@@ -68,8 +68,7 @@ def float_products(
 ) -> WinogradProducts:
     """Products of float32 or float16."""
     ops = TileOps(simd, tile_rows, vectors)
-    # As few instructions as can be with a stride, since ResNet-18 has no room for more on other cores.
-    return WinogradProducts(output, 1, prefetching_products(ops, fewest=stride > 1), simd.store, taps, stride)
+    return WinogradProducts(output, 1, prefetching_products(ops), simd.store, taps, stride)
 
 
 def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:

@@ -127,16 +127,17 @@ class FloatLanes(RowLanes):
     Args:
         tile: the tile of sums.
         in_order: whether addresses move on by themselves, for cores where loads that do it wait for multiply-adds. That
-            takes more instructions, so the first loads of tiles with many still do it.
+            takes more instructions, so the first loads of tiles with many still do it, and those of single vectors or
+            of three at once.
     """
 
     turns, temporaries, loads_apart = 2, 0, False
 
     def __init__(self, tile: Tile, in_order: bool = False) -> None:
         super().__init__(tile)
-        if in_order and tile.vectors in (2, _MOST_VECTORS):
-            self.shared_place = tile.vectors == 2
-            self.moving_loads = 2 if tile.vectors > 2 else 0
+        if in_order:
+            self.shared_place = tile.vectors < _MOST_VECTORS
+            self.moving_loads = {2: 0, _MOST_VECTORS: 2}.get(tile.vectors, ALL_LOADS)
         self._vector = tile.vector
         lanes = tile.vector.lanes
         # Two vectors of each row of x where they and two loads of weights fit.

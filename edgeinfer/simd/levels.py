@@ -22,7 +22,7 @@ class Level:
         features: further LLVM features, ``+a,-b``.
         needs: the CPU features in words.
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
-        in_order: whether inner loops are for cores that do everything in order; the others do not mind.
+        in_order: whether inner loops of floats are for cores that do everything in order; others have more to execute.
         float16: whether there is float16 arithmetic, with twice the lanes of float32.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
@@ -58,6 +58,11 @@ class Level:
             "quads": int(self.dot in ("sdot", "usdot")),
             "matrices": int(self.dot == "usdot"),
         }
+
+    @property
+    def has_floats_of_base(self) -> bool:
+        """Whether its float32 kernels are those of ``base``, or what LLVM makes of them with further instructions."""
+        return bool(self.base) and LEVELS[self.base].in_order == self.in_order
 
     @property
     def keeps_nan(self) -> bool:
@@ -96,10 +101,13 @@ LEVELS = {
             "dotprod", "aarch64", 4, 32, "cortex-a76", "-rcpc,-ssbs", "Armv8.2-A with float16, dotprod",
             by_lane=True, float16=True, dot="sdot", base="neon",
         ),
+        # LLVM's model of the Cortex-A53 serves other cores too: no loop takes longer on a Cortex-A72 than by its own.
         Level(
-            "neon", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, in_order=True,
-            dot="smull",
+            "neon_in_order", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc",
+            "Armv8.0-A with NEON; for cores in order (Cortex-A34, A35, A53)", by_lane=True, in_order=True, dot="smull",
+            base="neon",
         ),
+        Level("neon", "aarch64", 4, 32, "cortex-a53", "-crypto,-crc", "Armv8.0-A with NEON", by_lane=True, dot="smull"),
         Level("neon32", "armv7l", 4, 16, "cortex-a9", "", "Armv7-A with NEON", like="v128"),
         Level(
             "rvv", "riscv64", 4, 32, "generic-rv64", "+m,+a,+f,+d,+c,+v", "RV64GC with V (vectors of 128 bits)",

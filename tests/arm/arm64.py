@@ -30,7 +30,7 @@ _NEW = "fphp asimdhp asimdrdm atomics dcpop asimddp"
 FEATURES = {"cortex-a53": "", "cortex-a72": "", "cortex-a76": _NEW, "neoverse-n1": _NEW, "max": f"{_NEW} sve i8mm bf16"}
 # Their numbers there; ONNX Runtime dies without.
 PARTS = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b", "neoverse-n1": "0xd0c", "max": "0x051"}
-TARGETS = ("aarch64", "aarch64+dotprod", "aarch64+i8mm")
+TARGETS = ("aarch64", "aarch64+in-order", "aarch64+dotprod", "aarch64+i8mm")
 TESTS = ["tests/kernels", "tests/plan", "tests/models"]
 _APT = """
 APT::Architecture "arm64"; #clear APT::Architectures; APT::Architectures {{ "arm64"; }};

@@ -76,6 +76,23 @@ def test_pack_without_a_base_holds_all(build):
     assert len(exported(build(UPPER).library)) == 2
 
 
+def test_pack_for_cores_in_order_is_that_of_the_other_cores_but_for_loops_of_floats():
+    stems = [
+        "x32_copy__",
+        "qu8_pointwise__4x16_",
+        "f32_unary__",
+        "f32_conv__4x16_",
+        "f32_conv__8x8_",
+    ]
+    digests = []
+    for target in map(find_target, ("aarch64", "aarch64+in-order")):
+        names = [f"{stem}{target.level.name}" for stem in stems]
+        codes = packs.compile_all(target, names, lambda *progress: None)
+        digests.append([code_digest(code, target.level.name) for code in codes])
+    same = [first == second for first, second in zip(*digests, strict=True)]
+    assert same == [True, True, True, False, False]
+
+
 def test_kernels_are_loaded_from_either_library(build):
     library = PackLibrary(build(UPPER, build(LOWER)).manifest)
     addresses = library.load(f"{stem}avxvnni" for stem in STEMS)

@@ -18,7 +18,7 @@ from edgeinfer.runtime.weight_packer import pack_by_kernels
 from edgeinfer.runtime.workers import WorkerTeam
 from edgeinfer.simd.levels import LEVELS as CPU_LEVELS
 
-LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].base]
+LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].has_floats_of_base]
 # Outputs, channels, kernel height, kernel width, groups.
 SHAPES = [
     (1, 1, 1, 1, 1), (3, 5, 3, 3, 1), (8, 8, 3, 3, 1), (17, 16, 3, 3, 1), (37, 17, 1, 1, 1), (16, 3, 9, 9, 1),

@@ -58,9 +58,76 @@ def test_level_can_be_lowered_by_the_environment(monkeypatch):
 
 def test_level_without_any_known_features_is_refused(monkeypatch):
     monkeypatch.delenv("EDGEINFER_LEVEL", raising=False)
-    monkeypatch.setattr(cpu, "cpu_flags", frozenset)
+    monkeypatch.setattr(cpu, "cpuinfo", str)
     with pytest.raises(KernelError, match=r"SSE4\.2"):
         cpu.cpu_level()
+
+
+OLD = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
+NEW = f"{OLD} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
+
+
+def arm_cpuinfo(features: str, *cores: str) -> str:
+    """The text of /proc/cpuinfo on Linux for 64-bit Arm; cores are ``implementer part``."""
+    texts = []
+    for index, core in enumerate(cores):
+        implementer, part = core.split()
+        texts.append(
+            f"processor\t: {index}\nBogoMIPS\t: 38.40\nFeatures\t: {features}\nCPU implementer\t: {implementer}\n"
+            f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 4\n\n"
+        )
+    return "".join(texts)
+
+
+A53, A72, A55, A76 = "0x41 0xd03", "0x41 0xd08", "0x41 0xd05", "0x41 0xd0b"
+
+
+@pytest.mark.parametrize(
+    ("features", "cores", "levels"),
+    [
+        (OLD, [A53] * 4, ["neon_in_order", "neon"]),
+        (OLD, ["0x41 0xd02"], ["neon_in_order", "neon"]),
+        (OLD, ["0x41 0xd04"], ["neon_in_order", "neon"]),
+        (OLD, [A72] * 4, ["neon", "neon_in_order"]),
+        (OLD, [A53, A53, A72, A72], ["neon_in_order", "neon"]),
+        (OLD, [A72, A53], ["neon_in_order", "neon"]),
+        (OLD, ["0x51 0x801", "0x51 0x800"], ["neon_in_order", "neon"]),
+        (OLD, ["0x42 0xd03"], ["neon", "neon_in_order"]),
+        (NEW, [A55, A55, A76], ["dotprod", "neon", "neon_in_order"]),
+        (f"{NEW} i8mm bf16", ["0x41 0xd40"], ["i8mm", "dotprod", "neon", "neon_in_order"]),
+        ("half thumb", [A53], []),
+    ],
+)
+def test_levels_of_arm_cores(features, cores, levels):
+    assert cpu.levels_of("aarch64", arm_cpuinfo(features, *cores)) == levels
+
+
+@pytest.mark.parametrize("core", [A53, A72])
+def test_both_levels_of_the_first_armv8_can_be_chosen_on_every_core(core, monkeypatch):
+    monkeypatch.setattr(cpu, "cpuinfo", lambda: arm_cpuinfo(OLD, core))
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")
+    monkeypatch.delenv("EDGEINFER_LEVEL", raising=False)
+    assert cpu.cpu_level() == ("neon_in_order" if core == A53 else "neon")
+    for level in ("neon", "neon_in_order"):
+        monkeypatch.setenv("EDGEINFER_LEVEL", level)
+        assert cpu.cpu_level() == level
+    monkeypatch.setenv("EDGEINFER_LEVEL", "dotprod")
+    with pytest.raises(KernelError, match="dotprod: this machine can run"):
+        cpu.cpu_level()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "text", "levels"),
+    [
+        ("x86_64", "flags\t\t: fpu sse4_1 sse4_2 ssse3 popcnt avx2 fma f16c bmi1 bmi2 movbe\n", ["avx2", "v128"]),
+        ("armv7l", "Features\t: half thumb fastmult vfp edsp neon vfpv3\n", ["neon32"]),
+        ("riscv64", "isa\t\t: rv64imafdcv_zicsr_zifencei\n", ["rvv"]),
+        ("x86_64", "", []),
+        ("mips", "flags\t: avx2\n", []),
+    ],
+)
+def test_levels_of_other_processors(architecture, text, levels):
+    assert cpu.levels_of(architecture, text) == levels
 
 
 def test_workers_are_kept_off_the_processor_of_their_caller(monkeypatch):
