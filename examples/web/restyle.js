@@ -32,8 +32,10 @@ function drawCover(context, source) {
   context.drawImage(source, (width - wide * scale) / 2, (height - high * scale) / 2, wide * scale, high * scale);
 }
 
+// Below the status, which every frame writes anew.
 function fail(error) {
-  $("status").textContent = error.message ?? String(error);
+  $("status").textContent = "";
+  $("problem").textContent = error.message ?? String(error);
 }
 
 function start(worker, width, height) {
@@ -45,18 +47,29 @@ function start(worker, width, height) {
   const after = $("after").getContext("2d", options);
 
   let source = null; // a picture or video; null for the scene
+  const change = (next) => {
+    source?.srcObject?.getTracks().forEach((track) => track.stop());
+    source = next;
+    $("problem").textContent = "";
+  };
   $("file").onchange = async (event) => {
     const file = event.target.files[0];
-    if (file) source = await createImageBitmap(file).catch(() => fail(`${file.name} is no picture`)) ?? source;
+    if (!file) return;
+    try {
+      change(await createImageBitmap(file));
+    } catch {
+      fail(`${file.name} is no picture that this browser can read`);
+    }
   };
   $("camera").onclick = async () => {
     try {
       const video = document.createElement("video");
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
       await video.play();
-      source = video;
+      change(video);
+      $("file").value = "";
     } catch (error) {
-      fail(error);
+      fail(`no camera: ${error.message}`);
     }
   };
 
