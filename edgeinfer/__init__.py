@@ -45,13 +45,14 @@ def load(path: str | Path, threads: int | str = "auto", precision: str = "float3
         ConversionError: if an ONNX file cannot be converted.
         KernelError: if there are no kernels for this machine and no compiler.
     """
-    from edgeinfer.format import read_edge
-    from edgeinfer.runtime.session import Session
-
+    # A bundle needs none of what plans and runs a graph.
     if str(path).endswith(".so"):
         from edgeinfer.runtime.bundle import BundleSession
 
         return BundleSession(path, threads)
+    from edgeinfer.format import read_edge
+    from edgeinfer.runtime.session import Session
+
     graph = convert(path) if str(path).endswith(".onnx") else read_edge(path)
     return Session(graph, threads=threads, precision=precision)
 

@@ -6,9 +6,12 @@ The loaders of shared libraries and object files ignore what follows the last se
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer.files import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -19,13 +22,14 @@ def write_sealed(path: Path, data: bytes) -> None:
         part.write_bytes(data + hashlib.sha256(data).digest())
 
 
-def read_sealed(path: Path) -> bytes | None:
+def read_sealed(path: str | Path) -> bytes | None:
     """The data without its digest, None if the file is not exactly as it was written.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    content = path.read_bytes()
+    with open(path, "rb") as file:
+        content = file.read()
     data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     return data if hashlib.sha256(data).digest() == digest else None
 

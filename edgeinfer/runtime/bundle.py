@@ -8,9 +8,8 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +19,12 @@ from edgeinfer.graph import DType
 from edgeinfer.plan.memory import aligned_block
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.placement import WorkerPlacement
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 from edgeinfer.runtime.threads import resolve_threads
 from edgeinfer.sealed_file import read_sealed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Instance:
@@ -92,12 +94,12 @@ class BundleSession:
 
     def __init__(self, path: str | Path, threads: int | str = "auto") -> None:
         self.threads = resolve_threads(threads)
-        description = _read_description(Path(path))
+        description = _read_description(path)
         self.name = str(description["name"])
         self.inputs = [_port(port) for port in description["inputs"]]
         self.outputs = [_port(port) for port in description["outputs"]]
         try:
-            library = ctypes.CDLL(str(Path(path).resolve()))
+            library = ctypes.CDLL(os.path.realpath(path))
         except OSError as error:
             raise KernelError(f"cannot load {path}: {error}") from error
         self._lock = threading.Lock()
@@ -175,7 +177,7 @@ def _addresses(arrays: Sequence[np.ndarray]) -> Any:
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _read_description(path: str | Path) -> dict[str, Any]:
     """What a bundle says of itself; read before anything of it is executed.
 
     Raises:

@@ -7,13 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeinfer.errors import DynamicShapeError, InputError
 from edgeinfer.files import TUNED, cache_path
-from edgeinfer.graph import DType, Graph, Shape, TensorType
+from edgeinfer.graph import DType, Graph, TensorType
 from edgeinfer.plan.kernel_set import check_precision
 from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.plan import Plan
@@ -23,6 +23,7 @@ from edgeinfer.plan.weights import WeightBlock
 from edgeinfer.runtime.binding import Binding, check_bindable, check_outputs
 from edgeinfer.runtime.executor import Executor, StepTime
 from edgeinfer.runtime.kernel_loader import Kernels, host_kernels
+from edgeinfer.runtime.port import Port
 from edgeinfer.runtime.threads import resolve_threads
 from edgeinfer.runtime.weight_packer import pack_by_kernels
 from edgeinfer.runtime.workers import WorkerTeam
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 RECENT_PLANS = 8
 
 Key = tuple[tuple[int, ...], ...]
-
-
-class Port(NamedTuple):
-    """An input or output: its name, dtype, and shape with integers and symbolic dimensions (None: rank unknown)."""
-
-    name: str
-    dtype: DType
-    shape: Shape | None
 
 
 class Session:

@@ -16,7 +16,8 @@ from edgeinfer.plan.lifetimes import tensor_lifetimes
 from edgeinfer.plan.plan import NativeStep, Plan
 from edgeinfer.plan.step import HostStep, Step
 from edgeinfer.runtime.executor import StepTime
-from edgeinfer.runtime.session import Port, Session
+from edgeinfer.runtime.port import Port
+from edgeinfer.runtime.session import Session
 from edgeinfer.tools.inspect import default_shapes
 from edgeinfer.tools.machine_peak import peak_macs_per_second
 

@@ -15,7 +15,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.format import read_edge
 from edgeinfer.graph import Graph
 from edgeinfer.ops import run_graph
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 from edgeinfer.tools.bench import random_inputs
 from edgeinfer.tools.images import read_input
 from edgeinfer.tools.inspect import default_shapes

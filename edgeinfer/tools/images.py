@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.errors import InputError, MediaError
 from edgeinfer.files import replacing
 from edgeinfer.pictures import PICTURE_SUFFIXES, read_picture
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 
 
 def read_input(port: Port, path: Path) -> np.ndarray:

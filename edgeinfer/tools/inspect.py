@@ -10,7 +10,8 @@ from typing import Any
 from edgeinfer.errors import InputError
 from edgeinfer.graph import DType, Graph
 from edgeinfer.passes import count_operators
-from edgeinfer.runtime.session import Port, Session
+from edgeinfer.runtime.port import Port
+from edgeinfer.runtime.session import Session
 
 # Elements of one input; more is a mistake, and would occupy the planner for minutes.
 LARGEST_INPUT = 2**32

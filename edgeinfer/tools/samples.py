@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError
 from edgeinfer.pictures import PICTURE_SUFFIXES, pillow, read_picture
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 from edgeinfer.tools.inspect import default_shapes
 
 Sample = dict[str, np.ndarray]

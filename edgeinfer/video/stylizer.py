@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from edgeinfer.errors import InputError, MediaError
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 from edgeinfer.video.style import parse_style, parse_styles
 from edgeinfer.video.tensors import to_pixels, to_tensor
 

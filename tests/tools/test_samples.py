@@ -8,7 +8,7 @@ from PIL import Image
 
 from edgeinfer.errors import InputError, MediaError
 from edgeinfer.graph import DType
-from edgeinfer.runtime.session import Port
+from edgeinfer.runtime.port import Port
 from edgeinfer.tools.samples import read_samples
 
 PICTURE = Port("image", DType.FLOAT32, (1, 3, "h", "w"))

@@ -1,0 +1,15 @@
+"""The inputs and outputs of whatever runs a model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edgeinfer.graph import DType, Shape
+
+
+class Port(NamedTuple):
+    """An input or output: its name, dtype, and shape with integers and symbolic dimensions (None: rank unknown)."""
+
+    name: str
+    dtype: DType
+    shape: Shape | None
