@@ -15,26 +15,16 @@ less, so its product may be left out.
 from __future__ import annotations
 
 import functools
-import math
 from fractions import Fraction
 
-Matrix = tuple[tuple[Fraction, ...], ...]
+from edgeinfer.filter_points import POINTS, point_scales
 
-# Finite points by size; opposite ones stand together, for what they share is computed once. Powers of two are exact
-# and as near to 1 as they can be, which keeps the error small.
-_HALF = Fraction(1, 2)
-_POINTS = {
-    4: (0, 1, -1),
-    5: (0, 1, -1, _HALF),
-    6: (0, 1, -1, 2, -2),
-    7: (0, 1, -1, _HALF, -_HALF, 2),
-    8: (0, 1, -1, 2, -2, _HALF, -_HALF),
-}
+Matrix = tuple[tuple[Fraction, ...], ...]
 
 
 def points(size: int) -> tuple[Fraction, ...]:
     """The finite points of a size."""
-    return tuple(Fraction(point) for point in _POINTS[size])
+    return tuple(Fraction(point) for point in POINTS[size])
 
 
 def _product(roots: tuple[Fraction, ...]) -> list[Fraction]:
@@ -59,11 +49,10 @@ def input_matrix(size: int) -> Matrix:
 @functools.cache
 def filter_matrix(size: int, taps: int) -> Matrix:
     """``G``: from ``taps`` numbers of a filter to ``size`` factors."""
-    finite = points(size)
-    rows = []
-    for index, point in enumerate(finite):
-        scale = math.prod((point - other for other in finite[:index] + finite[index + 1 :]), start=Fraction(1))
-        rows.append(tuple(point**power / scale for power in range(taps)))
+    rows = [
+        tuple(point**power / Fraction(scale) for power in range(taps))
+        for point, scale in zip(points(size), point_scales(size), strict=True)
+    ]
     return (*rows, tuple(Fraction(power == taps - 1) for power in range(taps)))
 
 

@@ -7,13 +7,13 @@ are applied one after another until the newest form is reached.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
 from converters.onnx.scope import Scope
 from edgeinfer.graph import ONNX, Node
+from edgeinfer.records import altered
 
 Upgrade = Callable[[Scope, Node], list[Node]]
 
@@ -55,7 +55,7 @@ def upgrade_node(scope: Scope, node: Node, opset: int) -> list[Node]:
     if node.domain == ORT:
         # Operators of both are written alike; those that stay in this domain are not known.
         if node.op in ("QuantizeLinear", "DequantizeLinear"):
-            return upgrade_node(scope, dataclasses.replace(node, domain=ONNX), opset)
+            return upgrade_node(scope, altered(node, domain=ONNX), opset)
         if ALWAYS not in _UPGRADES.get(node.op, {}):
             return [node]
     later = [version for version in _UPGRADES.get(node.op, {}) if version > opset]

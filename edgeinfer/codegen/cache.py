@@ -33,6 +33,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _COMMON = (
     "abi.py",
     "activation_codes.py",
+    "filter_points.py",
     "minimal_filtering.py",
     "simd/*.py",
     "kernels/registry.py",

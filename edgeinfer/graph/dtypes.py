@@ -60,3 +60,13 @@ class DType(enum.Enum):
 _HELD_AS = {DType.BFLOAT16: "uint16", DType.INT4: "int8", DType.UINT4: "uint8", DType.STRING: "object"}
 _NUMPY = {dtype: np.dtype(_HELD_AS.get(dtype, dtype.value)) for dtype in DType}
 _BY_NUMPY = {array: dtype for dtype, array in _NUMPY.items() if dtype not in _HELD_AS}
+
+# Range of the integers of each element type.
+INTEGER_RANGES = {
+    DType.INT4: (-8, 7),
+    DType.UINT4: (0, 15),
+    **{
+        dtype: (int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max))
+        for dtype in (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32)
+    },
+}

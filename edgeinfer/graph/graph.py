@@ -7,15 +7,14 @@ is an input of the graph, a constant, or an output of exactly one node (static s
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgeinfer.graph.dims import Shape, is_static
 from edgeinfer.graph.dtypes import DType
+from edgeinfer.records import altered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +45,6 @@ class TensorType(NamedTuple):
         return f"{self.dtype.value}[{dims}]"
 
 
-@dataclass(eq=False)
 class Node:
     """One operator.
 
@@ -59,12 +57,21 @@ class Node:
         domain: ``ONNX`` or ``FUSED``.
     """
 
-    op: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    name: str = ""
-    domain: str = ONNX
+    def __init__(
+        self,
+        op: str,
+        inputs: list[str],
+        outputs: list[str],
+        attributes: dict[str, Any] | None = None,
+        name: str = "",
+        domain: str = ONNX,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.outputs = outputs
+        self.attributes = {} if attributes is None else attributes
+        self.name = name
+        self.domain = domain
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,7 +87,6 @@ class Node:
         return f"{prefix}{self.op} '{self.name}'"
 
 
-@dataclass(eq=False)
 class Graph:
     """Nodes in topological order, with the types of their values and the constants they read.
 
@@ -94,13 +100,23 @@ class Graph:
         metadata: free text of the model (producer, licence, …).
     """
 
-    name: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
-    types: dict[str, TensorType] = field(default_factory=dict)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        name: str = "",
+        inputs: list[str] | None = None,
+        outputs: list[str] | None = None,
+        nodes: list[Node] | None = None,
+        types: dict[str, TensorType] | None = None,
+        constants: dict[str, np.ndarray] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.inputs = [] if inputs is None else inputs
+        self.outputs = [] if outputs is None else outputs
+        self.nodes = [] if nodes is None else nodes
+        self.types = {} if types is None else types
+        self.constants = {} if constants is None else constants
+        self.metadata = {} if metadata is None else metadata
 
     def add_constant(self, name: str, array: np.ndarray, dtype: DType | None = None) -> str:
         """Add a constant under a fresh name derived from ``name``; returns the name it got."""
@@ -138,9 +154,7 @@ class Graph:
             list(self.inputs),
             list(self.outputs),
             [
-                dataclasses.replace(
-                    node, inputs=list(node.inputs), outputs=list(node.outputs), attributes=dict(node.attributes)
-                )
+                altered(node, inputs=list(node.inputs), outputs=list(node.outputs), attributes=dict(node.attributes))
                 for node in self.nodes
             ],
             dict(self.types),

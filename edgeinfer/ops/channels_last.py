@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import FUSED, ONNX, Shape, TensorType
 from edgeinfer.ops.registry import Inference, find_operator, operator
+from edgeinfer.records import altered
 
 
 def from_channels_last(x: np.ndarray) -> np.ndarray:
@@ -38,7 +37,7 @@ def register_channels_last(name: str) -> None:
             return list(original.infer(inference))
         types = list(inference.inputs)
         types[0] = TensorType(inference.dtype(0), _first(inference.shape(0)))
-        result = list(original.infer(dataclasses.replace(inference, inputs=types)))
+        result = list(original.infer(altered(inference, inputs=types)))
         return [TensorType(result[0].dtype, _last(result[0].shape)), *result[1:]]
 
     def reference(*inputs: np.ndarray, layout: str = "NCHW", **others: object) -> object:

@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgeinfer.graph import DType, TensorType
+from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.ops.registry import Inference, operator
 from edgeinfer.ops.unary import CAST_CODES
-
-# Range of the integers of each element type.
-INTEGER_RANGES = {
-    DType.INT4: (-8, 7),
-    DType.UINT4: (0, 15),
-    **{
-        dtype: (int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max))
-        for dtype in (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32)
-    },
-}
 
 
 def saturate(values: np.ndarray, dtype: DType) -> np.ndarray:

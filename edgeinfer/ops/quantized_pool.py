@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from edgeinfer.ops.pool import average_pool, infer_global, infer_pool, window_co
 from edgeinfer.ops.quantized_elementwise import quantized_as
 from edgeinfer.ops.quantized_products import centred
 from edgeinfer.ops.registry import Infer, Inference, operator
+from edgeinfer.records import altered
 
 
 def _in_layout(inference: Inference, infer: Infer) -> list[TensorType]:
@@ -22,7 +22,7 @@ def _in_layout(inference: Inference, infer: Infer) -> list[TensorType]:
     if not last or shape is None:
         return [TensorType(inference.dtype(4), infer(inference)[0].shape)]
     first = TensorType(inference.dtype(0), (shape[0], shape[-1], *shape[1:-1]))
-    y = infer(dataclasses.replace(inference, inputs=[first, *inference.inputs[1:]]))[0].shape
+    y = infer(altered(inference, inputs=[first, *inference.inputs[1:]]))[0].shape
     return [TensorType(inference.dtype(4), None if y is None else (y[0], *y[2:], y[1]))]
 
 

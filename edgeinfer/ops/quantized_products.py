@@ -17,12 +17,13 @@ import numpy as np
 
 from edgeinfer.activation_codes import CLAMPS
 from edgeinfer.graph import FUSED, DType, TensorType
+from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.ops.channels_last import from_channels_last, to_channels_last
 from edgeinfer.ops.conv import conv, conv_shape, conv_transpose, conv_transpose_shape, fused_conv_shape
 from edgeinfer.ops.fused_activation import apply_activation
 from edgeinfer.ops.matmul import matmul_shape
 from edgeinfer.ops.pad import pad_array
-from edgeinfer.ops.quantize import INTEGER_RANGES, saturate
+from edgeinfer.ops.quantize import saturate
 from edgeinfer.ops.registry import Inference, operator
 
 

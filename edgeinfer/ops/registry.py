@@ -9,7 +9,6 @@ Two keyword-only names are reserved: ``output_count`` receives the number of out
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +52,6 @@ RESERVED = ("output_count", "run_graph")
 Reference = Callable[..., Any]
 
 
-@dataclass(eq=False)
 class Inference:
     """What shape inference may know of one node.
 
@@ -63,9 +61,12 @@ class Inference:
         constants: contents of those inputs that are known, by position.
     """
 
-    node: Node
-    inputs: list[TensorType | None]
-    constants: dict[int, np.ndarray] = field(default_factory=dict)
+    def __init__(
+        self, node: Node, inputs: list[TensorType | None], constants: dict[int, np.ndarray] | None = None
+    ) -> None:
+        self.node = node
+        self.inputs = inputs
+        self.constants = {} if constants is None else constants
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute's value, or the default if the node does not carry it."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import ONNX, GraphView, Node
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.patterns import is_real, only_read_by, operands, per_channel
+from edgeinfer.records import altered
 
 
 class FuseBatchNormalizationAffine(Rule):
@@ -41,6 +40,6 @@ class FuseBatchNormalizationAffine(Rule):
             names = [f"{norm.name}.scale", f"{norm.name}.shift"]
             scaled = (gamma * values, beta * values) if node.op == "Mul" else (gamma, beta + values)
             constants: dict[str, np.ndarray] = dict(zip(names, scaled, strict=True))
-            fused = dataclasses.replace(norm, inputs=[norm.inputs[0], *names, *norm.inputs[3:]], outputs=node.outputs)
+            fused = altered(norm, inputs=[norm.inputs[0], *names, *norm.inputs[3:]], outputs=node.outputs)
             return Patch([norm, node], [fused], constants)
         return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import FUSED, ONNX, GraphView, Node
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.patterns import is_real, only_read_by, operands
+from edgeinfer.records import altered
 
 
 class FuseMatMulBias(Rule):
@@ -39,6 +38,6 @@ class FuseMatMulBias(Rule):
             if bias.shape != (1,) * (bias.ndim - 1) + (columns,) or bias.ndim > (known.rank or 0):
                 return "the summand does not hold one value a column"
             name = f"{product.name}.bias"
-            fused = dataclasses.replace(product, inputs=[*product.inputs[:2], name], outputs=node.outputs, domain=FUSED)
+            fused = altered(product, inputs=[*product.inputs[:2], name], outputs=node.outputs, domain=FUSED)
             return Patch([product, node], [fused], {name: np.ascontiguousarray(bias.reshape(-1))})
         return None

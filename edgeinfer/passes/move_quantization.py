@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import DType, GraphView, Node
@@ -12,6 +10,7 @@ from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.patterns import made_by, scalar
 from edgeinfer.passes.quantization_patterns import Integers, dequantized_bytes, quantizer, same_quantization
+from edgeinfer.records import altered
 
 _RESHAPING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"}
 _MOVING = _RESHAPING | {"MaxPool", "Slice", "Gather", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Resize", "Pad"}
@@ -34,8 +33,8 @@ class MoveQuantizeUp(Rule):
         if made_by(view, before.inputs[0], "DequantizeLinear") is not None:
             return None
         name = f"{before.inputs[0]}.quantized"
-        first = dataclasses.replace(node, inputs=[before.inputs[0], *node.inputs[1:]], outputs=[name])
-        second = dataclasses.replace(before, inputs=[name, *before.inputs[1:]], outputs=node.outputs)
+        first = altered(node, inputs=[before.inputs[0], *node.inputs[1:]], outputs=[name])
+        second = altered(before, inputs=[name, *before.inputs[1:]], outputs=node.outputs)
         return Patch([before, node], [first, second])
 
 
@@ -74,7 +73,7 @@ class MoveIntegers(Rule):
                 DType.of(zero_point),
             )  # fmt: skip
             inputs = [inputs[0], inputs[1], name, *inputs[3:]]
-        return Patch([node, last], [dataclasses.replace(node, inputs=inputs, outputs=last.outputs)], constants)
+        return Patch([node, last], [altered(node, inputs=inputs, outputs=last.outputs)], constants)
 
 
 class RemoveQuantizePair(Rule):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgeinfer.graph import DType, Graph, Node, TensorType
+from edgeinfer.records import altered
 
 
 @dataclass
@@ -38,7 +38,7 @@ def renamed_inputs(node: Node, renames: Mapping[str, str]) -> Node:
         key: _renamed_body(value, renames) if isinstance(value, Graph) else value
         for key, value in node.attributes.items()
     }
-    return dataclasses.replace(node, inputs=inputs, attributes=attributes)
+    return altered(node, inputs=inputs, attributes=attributes)
 
 
 def _final(name: str, renames: Mapping[str, str]) -> str:
@@ -52,7 +52,7 @@ def _renamed_body(body: Graph, renames: Mapping[str, str]) -> Graph:
     own = {*body.inputs, *body.constants, *(name for node in body.nodes for name in node.outputs)}
     outer = {old: _final(old, renames) for old in renames if old not in own}
     nodes = [renamed_inputs(node, outer) for node in body.nodes]
-    return dataclasses.replace(body, nodes=nodes, outputs=[outer.get(name, name) for name in body.outputs])
+    return altered(body, nodes=nodes, outputs=[outer.get(name, name) for name in body.outputs])
 
 
 def apply_patches(graph: Graph, patches: Sequence[Patch]) -> Graph:
@@ -93,7 +93,7 @@ class _FreshNames:
         new = [*patch.constants, *(name for node in patch.insert for name in node.outputs if name)]
         values = {name: name if name in replaced else _take(name, self._values) for name in new}
         insert = [
-            dataclasses.replace(
+            altered(
                 node,
                 inputs=[values.get(name, name) for name in node.inputs],
                 outputs=[values.get(name, name) for name in node.outputs],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from edgeinfer.ops.unary import CAST_CODES
 from edgeinfer.passes.pass_base import Rule
 from edgeinfer.passes.patch import Patch
 from edgeinfer.passes.patterns import is_scalar
+from edgeinfer.records import altered
 
 
 class RemoveIdentity(Rule):
@@ -45,7 +45,7 @@ class RemoveIdentity(Rule):
         if producer is None or view.is_output(source) or len(view.consumers[source]) > 1:
             return None
         outputs = [target if name == source else name for name in producer.outputs]
-        return Patch([producer, node], [dataclasses.replace(producer, outputs=outputs)])
+        return Patch([producer, node], [altered(producer, outputs=outputs)])
 
 
 def _always(view: GraphView, node: Node) -> bool:

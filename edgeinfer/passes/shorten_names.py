@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from edgeinfer.graph import Graph, subgraphs
 from edgeinfer.passes.pass_base import Pass, PassResult
+from edgeinfer.records import altered
 
 
 class ShortenNames(Pass):
@@ -33,7 +32,7 @@ class ShortenNames(Pass):
         known = {*renames, *kept}
         result.types = {renames.get(name, name): value for name, value in graph.types.items() if name in known}
         result.nodes = [
-            dataclasses.replace(
+            altered(
                 node,
                 inputs=[renames.get(name, name) for name in node.inputs],
                 outputs=[renames.get(name, name) for name in node.outputs],

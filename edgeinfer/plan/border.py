@@ -9,11 +9,10 @@ Under the padding stands ``-s`` then, which the bias makes 0 again; elsewhere ``
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import FUSED, ONNX, DType, Graph, GraphView, Node, TensorType
+from edgeinfer.records import altered
 
 BORDER_INPUT = 4
 # Kernels for depthwise convolutions take whole vectors of channels; no level has more lanes.
@@ -42,11 +41,11 @@ def summands_to_borders(graph: Graph) -> Graph:
         border, bias_name = names
         inputs = [source, node.inputs[1], bias_name, node.input(3), border]
         replaced[id(add)] = None
-        replaced[id(node)] = dataclasses.replace(node, inputs=inputs)
+        replaced[id(node)] = altered(node, inputs=inputs)
     if not replaced:
         return graph
     nodes = [kept for node in graph.nodes if (kept := replaced.get(id(node), node)) is not None]
-    return dataclasses.replace(graph, nodes=nodes, constants=constants, types=types)
+    return altered(graph, nodes=nodes, constants=constants, types=types)
 
 
 def _summand(view: GraphView, node: Node) -> tuple[Node, str, np.ndarray] | None:

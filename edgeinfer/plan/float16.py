@@ -10,13 +10,13 @@ After:  ``x' = Cast(x); y' = Conv(x'); z' = Relu(y'); z = Cast(z'); u = Softmax(
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from edgeinfer.graph import FUSED, ONNX, DType, Node
 from edgeinfer.plan.lowering import LoweringContext
+from edgeinfer.records import altered
 
 # Code of float16 in ONNX Cast, and of float32.
 _FLOAT16, _FLOAT32 = 10, 1
@@ -92,7 +92,7 @@ class Float16Twins:
         outputs = [self._declare(name) if self._is_float32(name) else name for name in node.outputs]
         others = [name for index, name in enumerate(node.inputs) if index not in wanted]
         self.provide(others)
-        if self._lower(dataclasses.replace(node, inputs=inputs, outputs=outputs)):
+        if self._lower(altered(node, inputs=inputs, outputs=outputs)):
             self._lacking.update(name for name in node.outputs if self._is_float32(name))
             return True
         self._context.restore(state)

@@ -9,13 +9,12 @@ follow their inputs, so that a Transpose back appears only where an operator or 
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from edgeinfer.graph import FUSED, ONNX, DType, Graph, Node, TensorType
 from edgeinfer.ops import find_operator
 from edgeinfer.ops.spatial import make_window
+from edgeinfer.records import altered
 
 TO_LAST = (0, 2, 3, 1)
 TO_FIRST = (0, 3, 1, 2)
@@ -142,7 +141,7 @@ class _Relayout:
             self._original(name) if name in self.old.types else None
         attributes["layout"] = "NHWC"
         operator = find_operator((FUSED, node.op))
-        if operator is None or operator.unknown_attributes(dataclasses.replace(node, attributes=attributes)):
+        if operator is None or operator.unknown_attributes(altered(node, attributes=attributes)):
             return False
         self._emit(node, inputs, attributes, FUSED)
         return True

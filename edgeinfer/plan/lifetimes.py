@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from edgeinfer.plan.step import KernelStep, Step
 
 
-@dataclass(eq=False)
 class Buffer:
     """Memory for one tensor, or for several that follow each other in place.
 
@@ -19,10 +17,11 @@ class Buffer:
         last: index of the last step that needs it.
     """
 
-    tensors: list[str]
-    size: int
-    first: int
-    last: int
+    def __init__(self, tensors: list[str], size: int, first: int, last: int) -> None:
+        self.tensors = tensors
+        self.size = size
+        self.first = first
+        self.last = last
 
 
 def tensor_lifetimes(steps: Sequence[Step], owner: Callable[[str], str]) -> dict[str, tuple[int, int]]:

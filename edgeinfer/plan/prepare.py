@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +12,7 @@ from edgeinfer.ops.infer import NEVER_FOLDED
 from edgeinfer.plan.border import summands_to_borders
 from edgeinfer.plan.layout import to_channels_last
 from edgeinfer.plan.specialize import live_nodes
+from edgeinfer.records import altered
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -33,7 +33,7 @@ def fold_constants(graph: Graph) -> Graph:
     for name, array in constants.items():
         known_type = types.get(name)
         types[name] = TensorType(known_type.dtype if known_type else DType.of(array), tuple(array.shape))
-    return dataclasses.replace(graph, nodes=nodes, constants=constants, types=types)
+    return altered(graph, nodes=nodes, constants=constants, types=types)
 
 
 def _is_constant(node: Node, values: Mapping[str, np.ndarray]) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 
 
-@dataclass(eq=False)
 class KernelStep:
     """One call of a kernel by all workers.
 
@@ -25,22 +22,29 @@ class KernelStep:
         reads: the tensors that the kernel reads.
     """
 
-    kernel: KernelRow
-    values: dict[str, int | float | str]
-    writes: tuple[str, ...]
-    node: str
-    op: str
-    scratch_bytes: int = 0
-    macs: int = 0
-    in_place: tuple[tuple[str, str], ...] = ()
-    reads: tuple[str, ...] = field(init=False)
+    def __init__(
+        self,
+        kernel: KernelRow,
+        values: dict[str, int | float | str],
+        writes: tuple[str, ...],
+        node: str,
+        op: str,
+        scratch_bytes: int = 0,
+        macs: int = 0,
+        in_place: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.kernel = kernel
+        self.values = values
+        self.writes = writes
+        self.node = node
+        self.op = op
+        self.scratch_bytes = scratch_bytes
+        self.macs = macs
+        self.in_place = in_place
+        names = [value for value in values.values() if isinstance(value, str) and value]
+        self.reads = tuple([name for name in names if name not in writes])
 
-    def __post_init__(self) -> None:
-        names = [value for value in self.values.values() if isinstance(value, str) and value]
-        self.reads = tuple([name for name in names if name not in self.writes])
 
-
-@dataclass(eq=False)
 class HostStep:
     """One node run by its NumPy reference, because no kernel fits.
 
@@ -49,10 +53,11 @@ class HostStep:
         reason: why it is not native, for ``inspect`` and profiles.
     """
 
-    node: Node
-    reason: str
-    reads: tuple[str, ...] = field(default=())
-    writes: tuple[str, ...] = field(default=())
+    def __init__(self, node: Node, reason: str, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> None:
+        self.node = node
+        self.reason = reason
+        self.reads = reads
+        self.writes = writes
 
 
 Step = KernelStep | HostStep

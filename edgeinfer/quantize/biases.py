@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +10,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.quantize.layers import Layer
 from edgeinfer.quantize.observation import Observation
 from edgeinfer.quantize.scales import dequantized_weight, weight_scales
+from edgeinfer.records import altered
 
 
 def correct_biases(
@@ -46,4 +46,4 @@ def _add_bias(graph: Graph, layer: Layer, summand: np.ndarray) -> None:
     old = graph.constants[node.input(2)].ravel() if node.input(2) else 0.0
     name = graph.add_constant(f"{layer.name}.bias", (old + summand).astype(np.float32))
     inputs = [*node.inputs[:2], name, *node.inputs[3:]]
-    graph.nodes[graph.nodes.index(node)] = dataclasses.replace(node, inputs=inputs)
+    graph.nodes[graph.nodes.index(node)] = altered(node, inputs=inputs)

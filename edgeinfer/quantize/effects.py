@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
@@ -14,6 +13,7 @@ from edgeinfer.quantize.observation import Observation
 from edgeinfer.quantize.ranges import Range, choose_range, widened_range
 from edgeinfer.quantize.scales import Scale, activation_scale
 from edgeinfer.quantize.sensitivity import noise_power
+from edgeinfer.records import altered
 
 # Ranges whose widths differ less are the same.
 _ALIKE = 0.97
@@ -37,7 +37,7 @@ def rounded_values(graph: Graph, scales: Mapping[str, Scale], only_for: str = ""
     for node in graph.nodes:
         reads = node.name == only_for or not only_for
         inputs = [rounded.get(name, name) if reads else name for name in node.inputs]
-        result.nodes.append(dataclasses.replace(node, inputs=inputs))
+        result.nodes.append(altered(node, inputs=inputs))
         for name in node.outputs:
             if name in scales:
                 append_pair(result, name, scales[name], rounded)

@@ -13,7 +13,6 @@ SmoothQuant, ICML 2023.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from edgeinfer.graph import Graph, GraphView, Node
 from edgeinfer.passes.conv_attributes import is_conv
 from edgeinfer.quantize.layers import Layer
 from edgeinfer.quantize.observation import Observation
+from edgeinfer.records import altered
 
 # Factors beyond would only push the other channels' weights under the rounding.
 _LARGEST_FACTOR = 16.0
@@ -148,7 +148,7 @@ def _divide_outputs(graph: Graph, node: Node, factors: np.ndarray) -> None:
     for place in (1, 2):
         inputs[place] = _divided(graph, inputs[place], factors, index)
     index = next(index for index, other in enumerate(graph.nodes) if other.name == node.name)
-    graph.nodes[index] = dataclasses.replace(node, inputs=inputs)
+    graph.nodes[index] = altered(node, inputs=inputs)
 
 
 def _divided(graph: Graph, name: str, factors: np.ndarray, index: int) -> str:

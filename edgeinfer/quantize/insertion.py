@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Set
 
 import numpy as np
@@ -12,6 +11,7 @@ from edgeinfer.graph import FUSED, DType, Graph, GraphView, Node, TensorType
 from edgeinfer.passes import QUANTIZED_PASSES, run_passes
 from edgeinfer.quantize.layers import MOVING, Layer, data_inputs
 from edgeinfer.quantize.scales import Scale, along, dequantized_weight, quantized_weight, scales_for_bias, weight_scales
+from edgeinfer.records import altered
 
 
 def spelled_out(graph: Graph) -> Graph:
@@ -31,7 +31,7 @@ def spelled_out(graph: Graph) -> Graph:
             own = {key: value for key, value in node.attributes.items() if not key.startswith("activation")}
             product = result.fresh_name(f"{node.outputs[0]}.product")
             inputs = node.inputs[:3] if node.input(2) else node.inputs[:2]
-            result.nodes.append(dataclasses.replace(node, inputs=inputs, outputs=[product], attributes=own))
+            result.nodes.append(altered(node, inputs=inputs, outputs=[product], attributes=own))
             result.types[product] = result.types[node.outputs[0]]
             _append_sum(result, "Add", [product, node.inputs[3]], node, f"{node.name}.residual")
         elif plain and node.op in ("Add", "Mul"):
@@ -101,7 +101,7 @@ def insert_quantization(
             bias = result.constants[node.input(2)].ravel() if node.input(2) else None
             layer, input_scale = layers[node.name], float(scales[node.inputs[0]].scale)
             inputs[1] = _append_weight(result, layer, weights[node.name], bias, input_scale)
-        result.nodes.append(dataclasses.replace(node, inputs=inputs))
+        result.nodes.append(altered(node, inputs=inputs))
         for name in node.outputs:
             if name in integers:
                 append_pair(result, name, scales[name], dequantized)

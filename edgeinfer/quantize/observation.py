@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import DType, Graph
 from edgeinfer.quantize.backend import Backend, Feeds
+from edgeinfer.records import altered
 
 BINS = 2048
 # Of larger tensors only every n-th element enters the histogram.
@@ -46,7 +46,7 @@ class Observation:
 
 def with_outputs(graph: Graph, names: list[str]) -> Graph:
     """The graph with further values as outputs."""
-    return dataclasses.replace(graph, outputs=list(dict.fromkeys([*graph.outputs, *names])))
+    return altered(graph, outputs=list(dict.fromkeys([*graph.outputs, *names])))
 
 
 def float_values(graph: Graph) -> list[str]:

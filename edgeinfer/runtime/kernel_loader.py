@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
+import importlib.machinery
 import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -50,6 +50,8 @@ def host_kernels() -> Kernels:
     Without a compiler a pack for a lower level that the machine can run will do.
     """
     level = cpu_level()
-    if not os.environ.get("EDGEINFER_LEVEL") and importlib.util.find_spec("numba") is None:
+    if os.environ.get("EDGEINFER_LEVEL") or find_pack(level) is not None:
+        return kernels_for(level)
+    if importlib.machinery.PathFinder.find_spec("numba") is None:
         level = next((name for name in available_levels() if find_pack(name) is not None), level)
     return kernels_for(level)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PACKAGE_FOLDER = os.path.join(os.path.dirname(edgeinfer.__file__), "packs")
 
 
+# How every manifest ends.
+_END = "}\n"
+
+
 def pack_folders() -> list[str]:
     """Folders to look for packs in: those of ``EDGEINFER_PACKS``, then the package's own."""
     named = os.environ.get("EDGEINFER_PACKS", "")
@@ -45,13 +49,17 @@ def find_pack(level: str) -> str | None:
     Raises:
         KernelError: if a manifest cannot be read.
     """
-    return next((path for path in _manifests() if _read_manifest(path).get("level") == level), None)
+    return next((path for path in _manifests() if _read_manifest(path, level).get("level") == level), None)
 
 
-def _read_manifest(path: str | Path) -> dict[str, Any]:
+def _read_manifest(path: str | Path, level: str = "") -> dict[str, Any]:
+    """A manifest; nothing of one that is whole and does not name the level, since parsing takes long."""
     try:
         with open(path) as file:
-            manifest = _parse_manifest(file.read())
+            text = file.read()
+        if level and f'"{level}"' not in text and text.endswith(_END):
+            return {}
+        manifest = _parse_manifest(text)
     except (OSError, ValueError) as error:
         raise KernelError(f"cannot read the kernel pack {path}: {error}; build it again with edgeinfer pack") from error
     if not isinstance(manifest, dict):
@@ -59,9 +67,9 @@ def _read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)
 def _parse_manifest(text: str) -> Any:
-    """Cached: whoever finds a pack opens it next."""
+    """Cached: whoever finds a pack opens it next. Others that lean on it are read before."""
     return json.loads(text)
 
 

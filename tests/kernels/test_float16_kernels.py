@@ -16,6 +16,7 @@ import pytest
 
 from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
 from edgeinfer.ops import run_graph
+from edgeinfer.records import altered
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
@@ -172,7 +173,7 @@ def behind_a_convolution(node: Node, shapes: dict[str, tuple[int, ...]], channel
     graph = Graph("case", list(shapes), ["y"], types={name: TensorType(DType.FLOAT32, s) for name, s in shapes.items()})
     graph.add_constant("unit", np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1))
     copy = Node("Conv", ["x0", "unit"], ["copy"], {"layout": "NHWC"}, "copy", FUSED)
-    graph.nodes = [copy, dataclasses.replace(node, inputs=["copy", *node.inputs[1:]], outputs=["y"])]
+    graph.nodes = [copy, altered(node, inputs=["copy", *node.inputs[1:]], outputs=["y"])]
     return graph
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -26,6 +24,7 @@ from edgeinfer.quantize.metrics import (
 )
 from edgeinfer.quantize.observation import observe
 from edgeinfer.quantize.sensitivity import keep_worst
+from edgeinfer.records import altered
 from edgeinfer.runtime.session import Session
 
 
@@ -221,10 +220,7 @@ def test_equalisation_keeps_what_is_computed_and_evens_out_channels(samples, bac
     ]
     graph.types = infer_types(graph)[0]
     seen = observe(backend, graph, samples, histograms=False)
-    shapes = {
-        name: array.shape
-        for name, array in run_graph(dataclasses.replace(graph, outputs=["a", "y"]), samples[0]).items()
-    }
+    shapes = {name: array.shape for name, array in run_graph(altered(graph, outputs=["a", "y"]), samples[0]).items()}
     equal, count = equalize(graph, find_layers(graph, shapes)[0], seen, strength)
     assert count == 1
     for feeds in samples[:2]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from edgeinfer.quantize.biases import correct_biases
 from edgeinfer.quantize.layers import find_layers
 from edgeinfer.quantize.metrics import worst_psnr
 from edgeinfer.quantize.observation import observe
+from edgeinfer.records import altered
 from edgeinfer.runtime.session import Session
 
 
@@ -62,13 +61,13 @@ def test_their_biases_make_up_for_rounded_weights(decoder, samples, backend):
     (node,) = [node for node in corrected.nodes if node.name == "up"]
     weight = decoder.constants[layers[0].weight]
     scales = np.abs(weight).max(axis=(0, 2, 3)) / 127
-    rough = dataclasses.replace(corrected, constants={**corrected.constants, layers[0].weight: 30 * np.ones_like(
+    rough = altered(corrected, constants={**corrected.constants, layers[0].weight: 30 * np.ones_like(
         weight) * scales[:, None, None]})  # fmt: skip
     # With strides as large as the kernel every output sees one tap, on average over positions each as often.
     activation = {key: value for key, value in node.attributes.items() if not key.startswith("activation")}
     for graph in (decoder, rough):
         (place,) = [index for index, other in enumerate(graph.nodes) if other.name == "up"]
-        graph.nodes[place] = dataclasses.replace(graph.nodes[place], attributes=activation)
+        graph.nodes[place] = altered(graph.nodes[place], attributes=activation)
         graph.outputs = list(node.outputs)
         graph.nodes = graph.nodes[: place + 1]
     means = [

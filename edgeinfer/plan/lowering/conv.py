@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -187,7 +186,7 @@ def emit_conv(conv: FusedConv, context: LoweringContext) -> None:
         if sum(choose_algorithm(conv.node, phase.geometry, context, numbers)[0] for phase in phases) < cycles:
             for phase in phases:
                 merged = context.packed(conv.weight, phase.name, phase.merge)
-                own = dataclasses.replace(conv, geometry=phase.geometry, weight=merged, y_strides=phase.y_strides)
+                own = conv._replace(geometry=phase.geometry, weight=merged, y_strides=phase.y_strides)
                 emit_conv(own, context)
             return
     emit(conv, context, kernel)

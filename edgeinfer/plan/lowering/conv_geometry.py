@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from edgeinfer.plan.lowering.context import LoweringContext, NotNative
 PAD_MODES = {"constant": 0, "reflect": 1, "edge": 2}
 
 
-@dataclass(frozen=True)
-class ConvGeometry:
+class ConvGeometry(NamedTuple):
     """The numbers of a two-dimensional convolution, channels last.
 
     Attributes are named as in the kernels' params; ``pads`` is (top, left); ``channels`` counts one group.
@@ -71,7 +69,7 @@ class ConvGeometry:
     def flattened(self) -> ConvGeometry:
         """A pointwise convolution as one long row of pixels."""
         pixels = self.batch * self.height * self.width
-        return dataclasses.replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
+        return self._replace(batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
 
 
 def conv_geometry(node: Node, context: LoweringContext, weight: str = "") -> ConvGeometry:
@@ -134,8 +132,7 @@ def conv_values(
     }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class FusedConv:
+class FusedConv(NamedTuple):
     """One convolution of floats that is to become a step, whatever algorithm computes it.
 
     Attributes:

@@ -7,7 +7,6 @@ that read the same row add up, so a 3x3 kernel behind 2x upsampling becomes four
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -84,8 +83,8 @@ def phase_convs(geometry: ConvGeometry, y_strides: tuple[int, int, int, int]) ->
     convs = []
     for rows in upsample_phases(kernel_height, factor_y, geometry.pads[0], geometry.out_height):
         for columns in upsample_phases(kernel_width, factor_x, geometry.pads[1], geometry.out_width):
-            small = dataclasses.replace(
-                geometry, out_height=rows.size, out_width=columns.size, kernel=(rows.kernel, columns.kernel),
+            small = geometry._replace(
+                out_height=rows.size, out_width=columns.size, kernel=(rows.kernel, columns.kernel),
                 pads=(-rows.first, -columns.first), upsample=(1, 1), pad_mode=pad_mode,
                 nominal_taps=kernel_height * kernel_width,
             )  # fmt: skip

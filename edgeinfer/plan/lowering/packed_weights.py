@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.minimal_filtering import filter_matrix, points
+from edgeinfer.filter_points import POINTS, point_scales
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.units import as_units, width_of
@@ -91,14 +91,9 @@ def frequencies_of(kernel: KernelRow) -> int:
     return filtering_of(kernel).size ** 2
 
 
-def filter_points(size: int) -> list[float]:
-    """The finite points of a transform of ``size`` frequencies: powers of two, or 0."""
-    return [float(point) for point in points(size)]
-
-
 def filter_factors(size: int) -> np.ndarray:
     """By what each row of G is multiplied after the powers of its point, float32 [size]."""
-    factors = np.array([row[0] for row in filter_matrix(size, 1)], np.float32)
+    factors = np.array([*(1 / scale for scale in point_scales(size)), 1], np.float32)
     if size == SIZE_OF_F23:
         # The transforms of F(2, 3) are written out with the other sign at the point 0.
         factors[0] = -factors[0]
@@ -108,7 +103,7 @@ def filter_factors(size: int) -> np.ndarray:
 def at_points(g: np.ndarray, size: int) -> np.ndarray:
     """``G g`` along axis 0 without the factors: taps become ``size`` frequencies, summed up in the kernel's order."""
     values = []
-    for point in filter_points(size):
+    for point in POINTS[size]:
         value = g[-1]
         for tap in g[-2::-1]:
             value = value * np.float32(point) + tap
@@ -176,7 +171,7 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
         }  # fmt: skip
         values |= {f"point_{index}": 0.0 for index in range(MAX_SIZE - 1)}
         values |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}
-        values |= {f"point_{index}": point for index, point in enumerate(filter_points(size))}
+        values |= {f"point_{index}": point for index, point in enumerate(POINTS[size])}
         values |= {f"factor_{index}": float(factor) for index, factor in enumerate(filter_factors(size))}
         # Taps of some channels, one phase of these between the two passes.
         rows_of_columns = held * (kernel_size**2 + size * taps)

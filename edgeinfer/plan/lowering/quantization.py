@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeinfer.graph import DType, Node
-from edgeinfer.ops.quantize import INTEGER_RANGES
+from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative
 
 BYTES = (DType.UINT8, DType.INT8)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from edgeinfer.graph import FUSED, DType, Node
-from edgeinfer.ops.quantize import INTEGER_RANGES
+from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
@@ -232,7 +232,7 @@ def emit_quantized_conv(
         parts = [(numbers.weight.astype(np.int16) + index) // times for index in range(times)]
         channels *= times
         geometry, numbers = (
-            dataclasses.replace(geometry, channels=channels),
+            geometry._replace(channels=channels),
             dataclasses.replace(numbers, weight=np.concatenate(parts, axis=1).astype(np.int8)),
         )
     else:
@@ -255,7 +255,7 @@ def emit_quantized_conv(
     use_few = few_outputs_applies(quads, lanes) and few_outputs_cycles(quads, few, lanes) < cycles
     kernel = few if use_few else kernel
     if not use_few and wide is not None:
-        kernel, quads = wide, units_of(dataclasses.replace(geometry, channels=_whole_quads(geometry)), wide)
+        kernel, quads = wide, units_of(geometry._replace(channels=_whole_quads(geometry)), wide)
     elif not use_few and _is_plain_product(node, geometry, numbers):
         kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
@@ -365,7 +365,7 @@ def without_groups(geometry: ConvGeometry, numbers: Quantization) -> tuple[ConvG
     for group in range(groups):
         rows = slice(group * out_channels, (group + 1) * out_channels)
         dense[rows, group * channels : (group + 1) * channels] = numbers.weight[rows]
-    geometry = dataclasses.replace(geometry, groups=1, channels=groups * channels)
+    geometry = geometry._replace(groups=1, channels=groups * channels)
     return geometry, dataclasses.replace(numbers, weight=dense)
 
 

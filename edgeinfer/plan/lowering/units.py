@@ -5,7 +5,6 @@ How many channels a unit holds is the kernel's trait ``width``, 1 where it has n
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -23,7 +22,7 @@ def units_of(geometry: ConvGeometry, kernel: KernelRow) -> ConvGeometry:
     """The geometry with channels counted in the kernel's units; its MACs are no longer the convolution's."""
     if width_of(kernel) == 1:
         return geometry
-    return dataclasses.replace(geometry, channels=math.ceil(geometry.channels / width_of(kernel)))
+    return geometry._replace(channels=math.ceil(geometry.channels / width_of(kernel)))
 
 
 def as_units(weight: np.ndarray, kernel: KernelRow, axis: int = 1) -> np.ndarray:
