@@ -9,7 +9,7 @@ DEMO_STYLE ?= 19
 DEMO_FRAMES ?= 0
 
 .PHONY: help demo test test-arm lint format bench bench-int8 bench-quality bench-memory bench-arm bench-arm-counts \
-	soak report wheels clean
+	bench-equality soak report wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-quality  what 8-bit integers cost: equal top-1 answers, PSNR of styles, on photographs'
 	@echo 'make bench-memory  measure memory and start of all models against ONNX Runtime'
 	@echo 'make bench-arm-counts  executed instructions on emulated Arm processors beside the peers (Debian, as root)'
+	@echo 'make bench-equality  integers of quantized models beside those of ONNX Runtime on emulated arm64 (Debian, as root)'
 	@echo 'make bench-arm  inner loops of the Arm kernels against what each core can issue (llvm-mca)'
 	@echo 'make soak    10,000 runs of one session and of two at once; fails if memory grows'
 	@echo 'make report  measure the same and write docs/performance.md'
@@ -65,6 +66,9 @@ bench-arm: $(VENV)/.stamp-bench
 
 bench-arm-counts: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.arm_counts
+
+bench-equality: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.quantized_equality
 
 bench-memory: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.memory
