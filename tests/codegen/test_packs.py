@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -137,7 +138,7 @@ def test_pack_for_another_cpu_is_not_loaded(copy, monkeypatch):
 
 def test_without_a_compiler_a_pack_for_a_lower_level_is_used(monkeypatch):
     monkeypatch.delenv("EDGEINFER_LEVEL", raising=False)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.machinery.PathFinder, "find_spec", lambda name: None)
     monkeypatch.setattr(kernel_loader, "available_levels", lambda: ["best", "lower", "lowest"])
     monkeypatch.setattr(kernel_loader, "cpu_level", lambda: "best")
     monkeypatch.setattr(kernel_loader, "find_pack", lambda level: Path(level) if level != "best" else None)
