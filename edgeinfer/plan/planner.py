@@ -261,15 +261,16 @@ class _Layout:
     def _finish(self, step: Step, tensors: Mapping[str, PlannedTensor]) -> NativeStep | HostStep:
         if isinstance(step, HostStep):
             return step
-        fields: Mapping[str, Any] = step.kernel.params.fields or {}
-        if fields.keys() != step.values.keys():
+        params = step.kernel.params
+        names = params.names or ()
+        if (params.fields or {}).keys() != step.values.keys():
             raise PlanError(
-                f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(fields)}, "
+                f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(names)}, "
                 f"but its lowering gave {sorted(step.values)}"
             )
-        record = [step.values[field] for field in fields]
+        record = [step.values[name] for name in names]
         for index, value in enumerate(record):
             if isinstance(value, str):
                 record[index] = tensors[value].ref if value else NO_BUFFER
-        params: Any = np.array(tuple(record), step.kernel.params)[()]
-        return NativeStep(step, params)
+        values: Any = np.array(tuple(record), params)[()]
+        return NativeStep(step, values)

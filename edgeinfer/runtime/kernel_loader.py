@@ -50,8 +50,7 @@ def host_kernels() -> Kernels:
     Without a compiler a pack for a lower level that the machine can run will do.
     """
     level = cpu_level()
-    if os.environ.get("EDGEINFER_LEVEL") or find_pack(level) is not None:
-        return kernels_for(level)
-    if importlib.machinery.PathFinder.find_spec("numba") is None:
+    chosen = bool(os.environ.get("EDGEINFER_LEVEL"))
+    if not chosen and find_pack(level) is None and importlib.machinery.PathFinder.find_spec("numba") is None:
         level = next((name for name in available_levels() if find_pack(name) is not None), level)
     return kernels_for(level)

@@ -16,7 +16,7 @@ from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
 from edgeinfer.simd.levels import LEVELS as CPU_LEVELS
 
-# Levels with a base have its float kernels.
+# The others have the float kernels of their base.
 LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].has_floats_of_base]
 # 1, 3, around the lanes of every level, and a prime.
 UGLY = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 37)
