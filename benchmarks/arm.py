@@ -25,7 +25,8 @@ from edgeinfer.simd.levels import LEVELS
 TRIPLE = "aarch64-unknown-linux-gnu"
 ITERATIONS = 200
 # Bounds load into the four registers from here on; multiply-adds write those below, and read the last two of all.
-LOADED = 26
+# Single numbers of 16 bits are among the first 16 registers: bounds read them from one that they then do not write.
+LOADED, OF_16_BITS = 26, 15
 # How many loads stand together in the bound; the best counts.
 RUNS_OF_LOADS = (1, 2, 4, 8)
 # Kernels by level, and the cores that run it.
@@ -34,14 +35,26 @@ CORES = {
     "neon": ("cortex-a72",),
     "dotprod": ("cortex-a76", "neoverse-n1"),
 }
-_ARMV80 = ("f32_conv__8x8", "f32_conv__4x16", "f32_winograd4x4__4x16", "qu8_pointwise__4x16", "qu8_pointwise__3x24")
+_ARMV80 = (
+    "f32_conv__8x8",
+    "f32_conv__4x16",
+    "f32_conv__14x4",
+    "f32_winograd4x4__4x16",
+    "qu8_pointwise__4x16",
+    "qu8_pointwise__3x24",
+)
 KERNELS = {
     "neon_in_order": _ARMV80,
-    "neon": _ARMV80,
+    "neon": (*_ARMV80, "f32_conv__7x12"),
     "dotprod": (
         "f32_conv__8x8",
         "f32_conv__4x16",
+        "f32_conv__7x12",
         "f32_winograd4x4__4x16",
+        "f16_conv__8x16",
+        "f16_conv__4x32",
+        "f16_conv__7x24",
+        "f16_winograd2x2__8x16",
         "qu8_pointwise__5x16",
         "qu8_pointwise__7x12",
     ),
@@ -79,7 +92,13 @@ def products(body: Sequence[str]) -> int:
 
 def cycles(body: Sequence[str], core: str) -> float:
     """Cycles of one turn of a loop by llvm-mca's model of a core."""
-    command = ["llvm-mca", f"-mtriple={TRIPLE}", f"-mcpu={core}", "-mattr=+dotprod", f"-iterations={ITERATIONS}"]
+    command = [
+        "llvm-mca",
+        f"-mtriple={TRIPLE}",
+        f"-mcpu={core}",
+        "-mattr=+dotprod,+fullfp16",
+        f"-iterations={ITERATIONS}",
+    ]
     done = subprocess.run(command, input="\n".join(body), capture_output=True, text=True, check=True)
     found = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
     assert found is not None
@@ -88,13 +107,19 @@ def cycles(body: Sequence[str], core: str) -> float:
 
 def independent(body: Sequence[str]) -> list[str]:
     """The multiply-adds of a loop without what they wait for: operands that nothing in the loop writes."""
+    lines = [line for line in body if _PRODUCTS.match(line)]
+    reserved = OF_16_BITS if any(".h[" in line for line in lines) else None
+    targets = [number for number in range(LOADED) if number != reserved]
     chosen = []
-    for index, line in enumerate(line for line in body if _PRODUCTS.match(line)):
+    for index, line in enumerate(lines):
         name, operands = line.split(None, 1)
         target, *rest = [operand.strip() for operand in operands.split(",")]
         suffix = target.partition(".")[2]
-        sources = [re.sub(r"^v\d+", f"v{30 + place}", operand) for place, operand in enumerate(rest)]
-        chosen.append(f"\t{name}\tv{index % LOADED}.{suffix}, {', '.join(sources)}")
+        sources = [
+            re.sub(r"^v\d+", f"v{OF_16_BITS if '.h[' in operand else 30 + place}", operand)
+            for place, operand in enumerate(rest)
+        ]
+        chosen.append(f"\t{name}\tv{targets[index % len(targets)]}.{suffix}, {', '.join(sources)}")
     return chosen
 
 

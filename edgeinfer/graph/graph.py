@@ -8,13 +8,13 @@ is an input of the graph, a constant, or an output of exactly one node (static s
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeinfer.graph.dims import Shape, is_static
 from edgeinfer.graph.dtypes import DType
-from edgeinfer.records import altered
+from edgeinfer.records import NamedTuple, altered
 
 if TYPE_CHECKING:
     from pathlib import Path

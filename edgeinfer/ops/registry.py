@@ -9,13 +9,14 @@ Two keyword-only names are reserved: ``output_count`` receives the number of out
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from edgeinfer.errors import ShapeError
 from edgeinfer.graph import ONNX, DType, Node, Shape, TensorType
 from edgeinfer.name_index import NameIndex
+from edgeinfer.records import NamedTuple
 
 # Names of the operators that each module of this folder registers, of whatever domain.
 INDEX = NameIndex(

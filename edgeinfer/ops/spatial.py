@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from edgeinfer.graph import Dim
 from edgeinfer.graph.dims import add, ceil_divide, floor_divide
+from edgeinfer.records import NamedTuple
 
 
 class Window(NamedTuple):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 from edgeinfer.plan.lifetimes import Buffer
 from edgeinfer.plan.memory import align
+from edgeinfer.records import NamedTuple
 
 
 class Arena(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from edgeinfer.errors import PlanError
+from edgeinfer.records import NamedTuple
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 

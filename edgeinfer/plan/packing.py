@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.records import NamedTuple
 
 
 class Packing(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeinfer.graph import TensorType
 from edgeinfer.plan.memory import align
 from edgeinfer.plan.step import HostStep, KernelStep
 from edgeinfer.plan.weights import WeightBlock
+from edgeinfer.records import NamedTuple
 
 
 class PlannedTensor(NamedTuple):

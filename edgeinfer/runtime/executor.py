@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from edgeinfer.ops import evaluate_node
 from edgeinfer.plan.memory import aligned_block
 from edgeinfer.plan.plan import NativeStep, Plan
 from edgeinfer.plan.step import HostStep
+from edgeinfer.records import NamedTuple
 from edgeinfer.runtime.kernel_loader import Kernels
 from edgeinfer.runtime.workers import WorkerTeam
 

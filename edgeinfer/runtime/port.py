@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from edgeinfer.graph import DType, Shape
+from edgeinfer.records import NamedTuple
 
 
 class Port(NamedTuple):

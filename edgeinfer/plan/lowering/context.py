@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeinfer.name_index import NameIndex
 from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.step import KernelStep, Step
+from edgeinfer.records import NamedTuple
 
 # Names of the operators that each module of this folder lowers, of whatever domain.
 INDEX = NameIndex(

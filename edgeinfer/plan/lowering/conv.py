@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.border import BORDER_INPUT
@@ -28,6 +27,7 @@ from edgeinfer.plan.lowering.winograd_parts import (
     winograd_parts_applies,
     winograd_parts_cycles,
 )
+from edgeinfer.records import NamedTuple
 
 Emit = Callable[[FusedConv, LoweringContext, KernelRow], None]
 

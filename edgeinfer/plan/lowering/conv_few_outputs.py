@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.units import as_units, units_of, width_of
+from edgeinfer.records import NamedTuple
 
 PATCH_BYTES = 256 * 1024
 TASKS_PER_THREAD = 4

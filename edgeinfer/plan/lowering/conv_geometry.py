@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from edgeinfer.activation_codes import ACTIVATION_CODES, CLAMPS
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative
+from edgeinfer.records import NamedTuple
 
 PAD_MODES = {"constant": 0, "reflect": 1, "edge": 2}
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from edgeinfer.plan.lowering.conv_geometry import PAD_MODES, ConvGeometry
+from edgeinfer.records import NamedTuple
 
 
 class UpsamplePhase(NamedTuple):

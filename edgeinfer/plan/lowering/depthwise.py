@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv
 from edgeinfer.plan.memory import align
+from edgeinfer.records import NamedTuple
 
 # Rows of a task: each takes some kilobytes of offsets.
 MAX_ROWS = 16

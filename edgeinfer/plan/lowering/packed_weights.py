@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.units import as_units, width_of
 from edgeinfer.plan.packing import Packing
+from edgeinfer.records import NamedTuple
 
 # Frequencies along one axis that the packing kernel has room for, and those of F(2, 3).
 MAX_SIZE = 8

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from edgeinfer.graph import DType, Node
 from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative
+from edgeinfer.records import NamedTuple
 
 BYTES = (DType.UINT8, DType.INT8)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of, packed_filters
 from edgeinfer.plan.lowering.units import width_of
+from edgeinfer.records import NamedTuple
 
 # The transformed input of one task should leave room for the filters in the second-level cache.
 FREQUENCY_BYTES = 600 * 1024
