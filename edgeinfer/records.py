@@ -15,6 +15,14 @@ Record = TypeVar("Record")
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
+    try:
+        # What ``collections.namedtuple`` reads its fields by; it does without where there is none, too.
+        from _collections import _tuplegetter as field_getter
+    except ImportError:
+
+        def field_getter(index: int, doc: str) -> property:
+            """A property with one item of a tuple."""
+            return property(itemgetter(index), doc=doc)
 
     class _FieldsToProperties(type):
         """Makes a subclass of ``NamedTuple`` out of its annotations, in their order."""
@@ -22,7 +30,7 @@ else:
         def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = {field: namespace[field] for field in fields if field in namespace}
-            properties = {field: property(itemgetter(index)) for index, field in enumerate(fields)}
+            properties = {field: field_getter(index, field) for index, field in enumerate(fields)}
             own = {"__slots__": (), "_fields": fields, "_field_defaults": defaults}
             return super().__new__(cls, name, bases, {**namespace, **own, **properties})
 
@@ -33,15 +41,20 @@ else:
 
         def __new__(cls, *values: Any, **named: Any) -> NamedTuple:
             """Make one out of values by place, then by name."""
+            if named or len(values) != len(cls._fields):
+                values = cls._complete(values, named)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _complete(cls, values: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+            """One value for each field."""
             rest = cls._fields[len(values) :]
             if len(values) > len(cls._fields) or not named.keys() <= set(rest):
                 raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}, each once")
-            if rest:
-                given = {**cls._field_defaults, **named}
-                if missing := [field for field in rest if field not in given]:
-                    raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-                values += tuple([given[field] for field in rest])
-            return tuple.__new__(cls, values)
+            given = {**cls._field_defaults, **named}
+            if missing := [field for field in rest if field not in given]:
+                raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
+            return [*values, *[given[field] for field in rest]]
 
         def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -80,6 +81,7 @@ class Filtering(NamedTuple):
         return (self.stride * (self.size - 1) + 1) ** 2
 
 
+@functools.cache
 def filtering_of(kernel: KernelRow) -> Filtering:
     """What a Winograd kernel computes."""
     traits = kernel.traits
