@@ -19,7 +19,7 @@ CONV_PARAMS = struct(CONV_INTEGERS, CONV_FLOATS)
 
 TILES = {
     "avx512": [(8, 2), (4, 4), (14, 2), (7, 2), (14, 1), (1, 4)],
-    "avx2": [(6, 2), (4, 3), (10, 1), (1, 4)],
+    "avx2": [(6, 2), (4, 3), (5, 2), (10, 1), (1, 4)],
     "v128": [(6, 2), (4, 3), (10, 1), (1, 4)],
     "neon": [(4, 4), (7, 3), (8, 2), (14, 1), (1, 4)],
     # 7x12 leaves no registers to load the next factors into: 81 % of what a Cortex-A53 can issue, where 8x8 has 95 %.

@@ -261,16 +261,15 @@ class _Layout:
     def _finish(self, step: Step, tensors: Mapping[str, PlannedTensor]) -> NativeStep | HostStep:
         if isinstance(step, HostStep):
             return step
-        params = step.kernel.params
+        params, given = step.kernel.params, step.values
         names = params.names or ()
-        if (params.fields or {}).keys() != step.values.keys():
+        if len(names) != len(given) or not all(map(given.__contains__, names)):
             raise PlanError(
                 f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(names)}, "
-                f"but its lowering gave {sorted(step.values)}"
+                f"but its lowering gave {sorted(given)}"
             )
-        record = [step.values[name] for name in names]
-        for index, value in enumerate(record):
-            if isinstance(value, str):
-                record[index] = tensors[value].ref if value else NO_BUFFER
+        refs = {name: tensors[name].ref for name in (*step.reads, *step.writes)}
+        refs[""] = NO_BUFFER
+        record = [refs[value] if type(value) is str else value for value in map(given.__getitem__, names)]
         values: Any = np.array(tuple(record), params)[()]
         return NativeStep(step, values)

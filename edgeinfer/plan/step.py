@@ -41,7 +41,7 @@ class KernelStep:
         self.scratch_bytes = scratch_bytes
         self.macs = macs
         self.in_place = in_place
-        names = [value for value in values.values() if isinstance(value, str) and value]
+        names = [value for value in values.values() if type(value) is str and value]
         self.reads = tuple([name for name in names if name not in writes])
 
 

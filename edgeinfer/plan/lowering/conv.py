@@ -220,7 +220,7 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     # Other tiles are never estimated to be quicker than the best.
     others = [row for row in rows if row is not direct]
     choices += [(max(direct_cycles(units, row, lanes), cycles + 1), emit_direct_conv, row) for row in others]
-    for family in WINOGRAD_FAMILIES:
+    for family in () if geometry.kernel == (1, 1) else WINOGRAD_FAMILIES:
         for kernel in kernels.family(f"{products}_{family}"):
             if winograd_applies(geometry, kernel):
                 choices.append((winograd_cycles(geometry, kernel, threads, lanes), emit_winograd, kernel))

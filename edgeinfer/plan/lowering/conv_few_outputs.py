@@ -95,7 +95,7 @@ def emit_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRo
         **tasks.fields(geometry.batch), "channels": units.channels,
         "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
-            conv.weight, f"folded{columns}x{width_of(kernel)}.{kernel.float_dtype}",
+            conv.weight, f"folded{columns}x{width_of(kernel)}.{kernel.float_dtype.str}",
             lambda a: pack_folded(as_units(a, kernel), columns),
         ),
     }  # fmt: skip

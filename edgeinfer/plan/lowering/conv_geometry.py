@@ -191,5 +191,5 @@ def pack_bias(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> s
         return padded
 
     if conv.bias:
-        return context.packed(conv.bias, f"bias{groups}x{columns}.{dtype}", pack)
+        return context.packed(conv.bias, f"bias{groups}x{columns}.{dtype.str}", pack)
     return context.new_constant(f"{conv.node.name}.bias", pack(np.zeros(conv.geometry.out_channels, np.float32)))

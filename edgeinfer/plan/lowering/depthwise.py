@@ -75,12 +75,12 @@ def emit_depthwise(conv: FusedConv, context: LoweringContext, kernel: KernelRow)
     zeros, lanes = np.zeros(geometry.out_channels, dtype), context.kernels.lanes_of(kernel)
     border, bias = conv.node.input(BORDER_INPUT), conv.bias
     if bias:
-        bias = context.packed(bias, f"bias.{dtype}", lambda values: values.astype(dtype))
+        bias = context.packed(bias, f"bias.{dtype.str}", lambda values: values.astype(dtype))
     values = {
         **tasks.fields,
         "bias": bias or context.new_constant(f"{conv.node.name}.bias", zeros),
-        "w": context.packed(conv.weight, f"depthwise.{dtype}", lambda a: pack_depthwise(a, lanes, dtype)),
-        "border": context.packed(border, f"border.{dtype}", lambda a: a.astype(dtype)) if border else "",
+        "w": context.packed(conv.weight, f"depthwise.{dtype.str}", lambda a: pack_depthwise(a, lanes, dtype)),
+        "border": context.packed(border, f"border.{dtype.str}", lambda a: a.astype(dtype)) if border else "",
     }  # fmt: skip
     # Overlapping vectors of channels would add a residual twice if it lay in the output's place.
     whole = geometry.out_channels % lanes == 0

@@ -33,7 +33,7 @@ def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
 def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, groups: int) -> str:
     """The constant with weights [out, channels, kh, kw] packed for a kernel that adds products up directly."""
     columns, width = kernel.traits["columns"], width_of(kernel)
-    packing = f"conv{groups}x{columns}x{width}.{kernel.float_dtype}"
+    packing = f"conv{groups}x{columns}x{width}.{kernel.float_dtype.str}"
     rows = context.kernels.family("x32_pack_columns")
     if width > 1 or kernel.float_dtype != np.float32 or not rows:
         return context.packed(weight, packing, lambda a: pack_columns(as_units(a, kernel), groups, columns))
@@ -147,7 +147,7 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
     """The constant with filters [out, channels, k, k] transformed and packed for a Winograd kernel."""
     columns, width, filtering = kernel.traits["columns"], width_of(kernel), filtering_of(kernel)
     output, taps, stride = filtering
-    packing = f"winograd{output}x{taps}x{stride}x{columns}x{width}.{kernel.float_dtype}"
+    packing = f"winograd{output}x{taps}x{stride}x{columns}x{width}.{kernel.float_dtype.str}"
     rows = context.kernels.family("f32_pack_filters")
 
     def pack(source: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def emit_winograd_few_outputs(conv: FusedConv, context: LoweringContext, kernel:
         "tiles": geometry.batch * row_tasks * column_tasks, "kernel_height": parts * PART,
         "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
-            conv.weight, f"foldedfilters{columns}.{kernel.float_dtype}",
+            conv.weight, f"foldedfilters{columns}.{kernel.float_dtype.str}",
             lambda a: pack_folded_filters(a, columns).astype(kernel.float_dtype),
         ),
     }  # fmt: skip
