@@ -170,14 +170,33 @@ def _outer(tile: Tile) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
             vectors = tile_vectors(builder, tile, accumulator)
-            weights = row_vectors(builder, tile, w, w_index)
             fma = llvm_function(builder, "fmuladd", tile.vector, 3)
-            for row in range(tile.rows):
+
+            def factor(row: int) -> Any:
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                value = load_element(builder, tile.vector, x, place)
+                return load_element(builder, tile.vector, x, place)
+
+            def weight(j: int) -> Any:
+                place = element_pointer(builder, w, offset_by(builder, w_index, j * tile.vector.lanes), tile.vector)
+                return builder.load(place, align=tile.vector.element_bytes)
+
+            def multiply(row: int, j: int, value: Any, weight: Any) -> None:
+                k = row * tile.vectors + j
+                vectors[k] = builder.call(fma, [value, weight, vectors[k]])
+
+            # The fewer ones are held in registers while the others come one by one.
+            if tile.rows < tile.vectors:
+                factors = [factor(row) for row in range(tile.rows)]
                 for j in range(tile.vectors):
-                    k = row * tile.vectors + j
-                    vectors[k] = builder.call(fma, [value, weights[j], vectors[k]])
+                    loaded = weight(j)
+                    for row in range(tile.rows):
+                        multiply(row, j, factors[row], loaded)
+            else:
+                weights = [weight(j) for j in range(tile.vectors)]
+                for row in range(tile.rows):
+                    value = factor(row)
+                    for j in range(tile.vectors):
+                        multiply(row, j, value, weights[j])
             return pack_tile(builder, tile, vectors)
 
         arguments = (tile, tile.pointer, types.int64, types.int64, tile.pointer, types.int64)

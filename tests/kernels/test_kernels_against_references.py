@@ -372,6 +372,7 @@ def test_algorithms_are_candidates(level: str):
     larger_tiles_and_strides = {
         "f32_winograd6x6", "f32_winograd7x7_stride2_3x3", "f32_winograd4x4_stride2_3x3", "f32_winograd5x5_stride2_7x7",
     }  # fmt: skip
-    at_level = {row.family for row in kernels_for(level).kernel_set.rows.values()} & larger_tiles_and_strides
-    assert families == everywhere | at_level
-    assert at_level == larger_tiles_and_strides or not CPU_LEVELS[level].by_lane
+    at_level = {row.family for row in kernels_for(level).kernel_set.rows.values()}
+    assert families == everywhere | (at_level & {*larger_tiles_and_strides, "f32_winograd_pixels"})
+    assert at_level >= larger_tiles_and_strides or not CPU_LEVELS[level].by_lane
+    assert ("f32_winograd_pixels" in at_level) == ("avx2" in (level, CPU_LEVELS[level].base))

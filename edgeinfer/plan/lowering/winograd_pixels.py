@@ -1,0 +1,110 @@
+"""Convolutions with few output channels by F(3x3, 3x3) with pixels in the lanes: when it pays, packing, tasks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
+from edgeinfer.plan.lowering.packed_weights import Filtering, frequencies_of, pack_filters
+from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
+from edgeinfer.plan.lowering.winograd_parts import PART, part_counts
+from edgeinfer.records import NamedTuple
+
+OUTPUT = PART
+SIZE = OUTPUT + PART - 1
+MAX_OUT_CHANNELS = 6
+TASKS_PER_THREAD = 4
+
+# Cycles to transpose and transform one position of one vector of tiles of one channel; and to make one output channel
+# of a vector of tiles out of products; measured on Zen 3.
+POSITION_CYCLES = 220
+OUTPUT_CYCLES = 500
+
+
+def side_by_side(weight: np.ndarray) -> np.ndarray:
+    """Weights [out, channels, kh, kw] as [out, part down * channels * part across, 3, 3], zeros beyond the kernel."""
+    out_channels, channels, height, width = weight.shape
+    down, across = math.ceil(height / PART), math.ceil(width / PART)
+    padded = np.zeros((out_channels, channels, down * PART, across * PART), np.float32)
+    padded[:, :, :height, :width] = weight
+    parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 1, 4, 3, 5)
+    return parts.reshape(out_channels, -1, PART, PART)
+
+
+class PixelTasks(NamedTuple):
+    """Tiles of a task, tasks along each axis, and positions of a row of a task, whole vectors."""
+
+    rows: int
+    columns: int
+    row_tasks: int
+    column_tasks: int
+    positions: int
+
+    def fields(self, batch: int) -> dict[str, int | float | str]:
+        """The params fields."""
+        return {
+            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
+            "column_tasks": self.column_tasks, "tiles": batch * self.row_tasks * self.column_tasks,
+        }  # fmt: skip
+
+
+def winograd_pixels_applies(geometry: ConvGeometry) -> bool:
+    """Whether the convolution is of the kind that this kernel computes."""
+    return (
+        min(geometry.kernel) >= PART and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
+        and geometry.groups == 1 and geometry.out_channels <= MAX_OUT_CHANNELS
+    )  # fmt: skip
+
+
+def cut_pixel_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> PixelTasks:
+    """Cut the output so that a row of tiles, and the positions that it reads, fill register tiles."""
+    across = part_counts(geometry)[1]
+    high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
+    column_tasks = math.ceil(wide / max(1, kernel.traits["columns"] - across + 1))
+    columns = math.ceil(wide / column_tasks)
+    # Each task transforms rows that the next one needs too.
+    row_tasks = math.ceil(TASKS_PER_THREAD * threads / (geometry.batch * column_tasks)) if threads > 1 else 1
+    rows = math.ceil(high / min(high, row_tasks))
+    positions = math.ceil((columns + across - 1) / lanes) * lanes
+    return PixelTasks(rows, columns, math.ceil(high / rows), math.ceil(wide / columns), positions)
+
+
+def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
+    """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
+    rate = MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
+    outputs, columns = kernel.traits["rows"], kernel.traits["columns"]
+    (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, threads, lanes)
+    blocks, vectors = math.ceil(geometry.out_channels / outputs), math.ceil(tasks.columns / columns) * columns / lanes
+    products = frequencies_of(kernel) * down * across * geometry.channels * blocks * outputs * vectors
+    transforms = (tasks.rows + down - 1) / tasks.rows * tasks.positions / lanes * geometry.channels * POSITION_CYCLES
+    back = blocks * outputs * vectors * OUTPUT_CYCLES
+    rows = geometry.batch * tasks.column_tasks * tasks.row_tasks * tasks.rows
+    return rows * (products + (transforms + back) * rate)
+
+
+def emit_winograd_pixels(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append the convolution."""
+    geometry, lanes = conv.geometry, context.kernels.lanes_of(kernel)
+    outputs, columns, frequencies = kernel.traits["rows"], kernel.traits["columns"], frequencies_of(kernel)
+    (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, context.threads, lanes)
+    filtering = Filtering(OUTPUT, PART, 1)
+    values = {
+        **tasks.fields(geometry.batch),
+        "w": context.packed(
+            conv.weight, f"pixels{outputs}", lambda a: pack_filters(side_by_side(a), filtering, outputs)
+        ),
+        "bias": pack_bias(conv, context, kernel),
+        "kernel_height": down * PART, "kernel_width": across * PART,
+    }  # fmt: skip
+    pitch = tasks.positions + lanes
+    products = math.ceil(tasks.columns / columns) * columns
+    buffer = (SIZE * OUTPUT + OUTPUT * OUTPUT) * lanes + SIZE * PART * pitch + lanes
+    transformed = frequencies * (down * geometry.channels * tasks.positions + 2 * lanes) + columns + across
+    planes = math.ceil(geometry.channels / lanes) * lanes * SIZE * PART * pitch
+    patch = SIZE * PART * pitch * geometry.channels + lanes
+    floats = buffer + frequencies * outputs * products + transformed + planes + patch
+    conv.append(context, kernel, values, kernel.element_bytes * floats, in_place=False)
