@@ -87,27 +87,27 @@ def copy_bandwidth(size: int, threads: int) -> float:
 
 
 def _fastest(works: list[Callable[[], None]]) -> float:
-    """Seconds that all works take side by side, a thread each; the fastest of several rounds."""
-    barrier = threading.Barrier(len(works) + 1)
+    """Seconds that all works take side by side, a thread each; the fastest of several rounds.
 
-    def worker(work: Callable[[], None]) -> None:
-        for _ in range(REPEATS):
-            barrier.wait()
-            work()
-            barrier.wait()
+    A round lasts from the first thread's start to the last one's end by their own clocks: another thread may look at
+    its clock long after they started.
+    """
+    barrier = threading.Barrier(len(works))
+    spans = np.empty((len(works), REPEATS, 2))
 
-    threads = [threading.Thread(target=worker, args=(work,)) for work in works]
+    def worker(index: int) -> None:
+        for repeat in range(REPEATS):
+            barrier.wait()
+            spans[index, repeat, 0] = time.perf_counter()
+            works[index]()
+            spans[index, repeat, 1] = time.perf_counter()
+
+    threads = [threading.Thread(target=worker, args=(index,)) for index in range(len(works))]
     for thread in threads:
         thread.start()
-    times = []
-    for _ in range(REPEATS):
-        barrier.wait()
-        start = time.perf_counter()
-        barrier.wait()
-        times.append(time.perf_counter() - start)
     for thread in threads:
         thread.join()
-    return min(times)
+    return float(np.min(spans[:, :, 1].max(axis=0) - spans[:, :, 0].min(axis=0)))
 
 
 def _multiply_add_loop(tile: int, lanes: int) -> str:

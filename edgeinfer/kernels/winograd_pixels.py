@@ -43,7 +43,7 @@ FREQUENCIES = SIZE * SIZE
 def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1, one group; kernel sizes are multiples of 3.
 
-    ``task_rows`` and ``task_columns`` count tiles.
+    ``task_rows`` and ``task_columns`` count tiles; a row of a task's tiles fits a register tile.
     """
     ops, lanes, floats, scratch = TileOps(simd, outputs, vectors), simd.lanes, simd.buffer, simd.scratch
     load, store, splat = simd.load, simd.store, simd.splat
@@ -100,49 +100,49 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
 
     @njit(error_model="numpy")
     def multiply(
-        m: Any, m_pitch: Any, v: Any, v_pitch: Any, u: Any, u_index: Any, row: Any, tiles: Any, positions: Any,
-        parts_down: Any, parts_across: Any, channels: Any,
+        m: Any, v: Any, v_pitch: Any, u: Any, u_index: Any, row: Any, positions: Any, parts_down: Any,
+        parts_across: Any, channels: Any,
     ) -> None:  # fmt: skip
         for frequency in range(FREQUENCIES):
-            for first in range(0, tiles, columns):
-                tile, weights = zeros(), u_index
-                for a in range(parts_down):
-                    at = frequency * v_pitch + (row + a) % parts_down * channels * positions + first
-                    for _ in range(channels):
-                        for b in range(parts_across):
-                            tile = outer(tile, u, weights, 1, v, at + b)
-                            weights += outputs
-                        at += positions
-                store_tile(tile, m, frequency * outputs * m_pitch + first, m_pitch, outputs, columns)
-            u_index += parts_down * channels * parts_across * outputs
+            tile = zeros()
+            for a in range(parts_down):
+                at = frequency * v_pitch + (row + a) % parts_down * channels * positions
+                for _ in range(channels):
+                    for b in range(parts_across):
+                        tile = outer(tile, u, u_index, 1, v, at + b)
+                        u_index += outputs
+                    at += positions
+            store_tile(tile, m, frequency * outputs * columns, columns, outputs, columns)
+
+    @njit(forceinline=True, error_model="numpy")
+    def slot(row: Any, pixel: Any) -> Any:
+        """Where a pixel of neighbouring tiles is among their pixels, [row][column of the tile][tile]."""
+        return (row * OUTPUT + pixel % OUTPUT) * lanes + pixel // OUTPUT
 
     @njit(error_model="numpy")
     def finish(
-        p: Any, y: Any, residual: Any, bias: Any, m: Any, m_pitch: Any, buffer: Any, block: Any, place: Any, rows: Any,
-        pixels: Any,
-    ) -> None:  # fmt: skip
+        p: Any, y: Any, residual: Any, bias: Any, m: Any, buffer: Any, block: Any, place: Any, rows: Any, pixels: Any
+    ) -> None:
         """From products to ``rows`` x ``pixels`` output pixels of three channels, the first at ``y[place]``."""
         low, high, none = splat(np.float32(p.low)), splat(np.float32(p.high)), splat(np.float32(0))
-        f_pitch, last = outputs * m_pitch, SIZE * OUTPUT * lanes
+        f_pitch, last = outputs * columns, SIZE * OUTPUT * lanes
         for output in range(min(outputs, p.out_channels - block * outputs)):
             addend = splat(bias[block * outputs + output])
             for first in range(0, (pixels + OUTPUT - 1) // OUTPUT, lanes):
-                at = output * m_pitch + first
+                at = output * columns + first
                 for i in range(SIZE):
                     values = transform_back(opaque_pointer(m, at + i * SIZE * f_pitch), 0, f_pitch)
                     store_each(values, (buffer, i * lanes, SIZE * lanes, none))
                 for j in range(OUTPUT):
                     values = transform_back(buffer, j * SIZE * lanes, lanes)
                     store_each(values, (buffer, last + j * lanes, OUTPUT * lanes, addend))
-                target, across = (
-                    place + output + first * OUTPUT * p.y_pixel,
-                    min(pixels - first * OUTPUT, lanes * OUTPUT),
-                )
+                target = place + output + first * OUTPUT * p.y_pixel
+                across = min(pixels - first * OUTPUT, lanes * OUTPUT)
                 if p.residual >= 0:
                     for row in range(rows):
                         for pixel in range(across):
-                            slot = last + (row * OUTPUT + pixel % OUTPUT) * lanes + pixel // OUTPUT
-                            buffer[slot] += residual[target + row * p.y_row + pixel * p.y_pixel]
+                            at = target + row * p.y_row + pixel * p.y_pixel
+                            buffer[last + slot(row, pixel)] += residual[at]
                 for n in range(last, last + OUTPUT * OUTPUT * lanes, lanes):
                     store(buffer, n, clamp(load(buffer, n), low, high))
                 if p.activation != 0:
@@ -152,8 +152,7 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
                     )  # fmt: skip
                 for row in range(rows):
                     for pixel in range(across):
-                        slot = last + (row * OUTPUT + pixel % OUTPUT) * lanes + pixel // OUTPUT
-                        y[target + row * p.y_row + pixel * p.y_pixel] = buffer[slot]
+                        y[target + row * p.y_row + pixel * p.y_pixel] = buffer[last + slot(row, pixel)]
 
     def body(p: Any, worker: Any) -> None:
         x, u, y, bias = floats(worker, p.x), floats(worker, p.w), floats(worker, p.y), floats(worker, p.bias)
@@ -175,25 +174,21 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
             positions = (tiles + parts_across - 1 + lanes - 1) // lanes * lanes
             # Position n reads the first pixels of position n + 1.
             pitch = positions + lanes
-            v_row, m_pitch = channels * positions, (tiles + columns - 1) // columns * columns
-            # Tiles and shifted parts beyond the last position read what follows.
+            v_row = channels * positions
+            # Neighbouring frequencies would have the same places in the cache otherwise.
             v_pitch = parts_down * v_row + 2 * lanes
 
-            buffer = scratch(worker)
-            down = advance(buffer, (SIZE * OUTPUT + OUTPUT * OUTPUT) * lanes)
-            m = advance(down, SIZE * PART * pitch + lanes)
-            v = advance(m, FREQUENCIES * outputs * m_pitch)
-            before_planes = FREQUENCIES * v_pitch + columns + parts_across
-            planes = advance(v, before_planes)
+            buffer_floats, down_floats = (SIZE + OUTPUT) * OUTPUT * lanes, SIZE * PART * pitch + lanes
+            # Tiles and shifted parts beyond the last position read what follows.
+            m_floats, v_floats = FREQUENCIES * outputs * columns, FREQUENCIES * v_pitch + columns + parts_across
+            planes_at = buffer_floats + down_floats + m_floats + v_floats
             # Channels are transposed by whole vectors.
-            plane_floats = (channels + lanes - 1) // lanes * lanes * SIZE * PART * pitch
-            patch = advance(planes, plane_floats)
-            planes_offset = (
-                (SIZE * OUTPUT + OUTPUT * OUTPUT) * lanes + SIZE * PART * pitch + lanes
-                + FREQUENCIES * outputs * m_pitch + before_planes
-            )  # fmt: skip
-            planes_i32 = as_i32(worker.scratch + 4 * planes_offset)
-            patch_i32 = as_i32(worker.scratch + 4 * (planes_offset + plane_floats))
+            patch_at = planes_at + (channels + lanes - 1) // lanes * lanes * SIZE * PART * pitch
+            buffer = scratch(worker)
+            down, planes, patch = advance(buffer, buffer_floats), advance(buffer, planes_at), advance(buffer, patch_at)
+            m = advance(down, down_floats)
+            v = advance(m, m_floats)
+            planes_i32, patch_i32 = as_i32(worker.scratch + 4 * planes_at), as_i32(worker.scratch + 4 * patch_at)
 
             image_start = image * p.height * p.width * p.x_channels
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
@@ -211,13 +206,9 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
                 if row < 0:
                     continue
                 for block in range(blocks):
-                    multiply(
-                        m, m_pitch, v, v_pitch, u, block * block_floats, row, tiles, positions, parts_down,
-                        parts_across, channels,
-                    )  # fmt: skip
+                    multiply(m, v, v_pitch, u, block * block_floats, row, positions, parts_down, parts_across, channels)
                     finish(
-                        p, y, residual, bias, m, m_pitch, buffer, block,
-                        y_start + row * OUTPUT * p.y_row + block * outputs,
+                        p, y, residual, bias, m, buffer, block, y_start + row * OUTPUT * p.y_row + block * outputs,
                         min(OUTPUT, p.out_height - out_row - row * OUTPUT), out_columns,
                     )  # fmt: skip
 

@@ -238,9 +238,9 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     if winograd_few_outputs_applies(geometry, lanes) and kernels.family(f"{products}_winograd_few_outputs"):
         kernel = kernels.only(f"{products}_winograd_few_outputs")
         choices.append((winograd_few_outputs_cycles(geometry, kernel, lanes), emit_winograd_few_outputs, kernel))
-    if winograd_pixels_applies(geometry) and kernels.family(f"{products}_winograd_pixels"):
-        kernel = kernels.only(f"{products}_winograd_pixels")
-        choices.append((winograd_pixels_cycles(geometry, kernel, threads, lanes), emit_winograd_pixels, kernel))
+    for kernel in kernels.family(f"{products}_winograd_pixels"):
+        if winograd_pixels_applies(geometry, kernel):
+            choices.append((winograd_pixels_cycles(geometry, kernel, threads, lanes), emit_winograd_pixels, kernel))
     return choices
 
 

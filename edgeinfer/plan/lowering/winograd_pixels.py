@@ -17,6 +17,8 @@ from edgeinfer.records import NamedTuple
 OUTPUT = PART
 SIZE = OUTPUT + PART - 1
 MAX_OUT_CHANNELS = 6
+# The transformed input of a row of tiles should leave room for the filters in the second-level cache.
+TRANSFORMED_BYTES = 420 * 1024
 TASKS_PER_THREAD = 4
 
 # Cycles to transpose and transform one position of one vector of tiles of one channel; and to make one output channel
@@ -52,11 +54,13 @@ class PixelTasks(NamedTuple):
         }  # fmt: skip
 
 
-def winograd_pixels_applies(geometry: ConvGeometry) -> bool:
+def winograd_pixels_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
     """Whether the convolution is of the kind that this kernel computes."""
+    position_floats = frequencies_of(kernel) * part_counts(geometry)[0] * geometry.channels
     return (
         min(geometry.kernel) >= PART and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
         and geometry.groups == 1 and geometry.out_channels <= MAX_OUT_CHANNELS
+        and position_floats * kernel.traits["columns"] * kernel.element_bytes <= TRANSFORMED_BYTES
     )  # fmt: skip
 
 
@@ -78,7 +82,7 @@ def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: i
     rate = MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     outputs, columns = kernel.traits["rows"], kernel.traits["columns"]
     (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, threads, lanes)
-    blocks, vectors = math.ceil(geometry.out_channels / outputs), math.ceil(tasks.columns / columns) * columns / lanes
+    blocks, vectors = math.ceil(geometry.out_channels / outputs), columns / lanes
     products = frequencies_of(kernel) * down * across * geometry.channels * blocks * outputs * vectors
     transforms = (tasks.rows + down - 1) / tasks.rows * tasks.positions / lanes * geometry.channels * POSITION_CYCLES
     back = blocks * outputs * vectors * OUTPUT_CYCLES
@@ -101,10 +105,9 @@ def emit_winograd_pixels(conv: FusedConv, context: LoweringContext, kernel: Kern
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
     pitch = tasks.positions + lanes
-    products = math.ceil(tasks.columns / columns) * columns
-    buffer = (SIZE * OUTPUT + OUTPUT * OUTPUT) * lanes + SIZE * PART * pitch + lanes
+    buffer = (SIZE + OUTPUT) * OUTPUT * lanes + SIZE * PART * pitch + lanes
     transformed = frequencies * (down * geometry.channels * tasks.positions + 2 * lanes) + columns + across
     planes = math.ceil(geometry.channels / lanes) * lanes * SIZE * PART * pitch
     patch = SIZE * PART * pitch * geometry.channels + lanes
-    floats = buffer + frequencies * outputs * products + transformed + planes + patch
+    floats = buffer + frequencies * outputs * columns + transformed + planes + patch
     conv.append(context, kernel, values, kernel.element_bytes * floats, in_place=False)
