@@ -138,13 +138,13 @@ class KernelLibrary:
                 raise KernelError(f"listing the kernels failed:\n{errors.strip()}")
         try:
             manifest = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            self._files = {row["name"]: row["file"] for row in manifest["kernels"]}
+            rows = [KernelRow.from_json(row) for row in manifest["kernels"]]
+            return KernelSet(manifest["level"], manifest["lanes"], rows)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise KernelError(
                 f"cannot read the kernel manifest {path}: {error}; delete the folder to rebuild it"
             ) from error
-        self._files = {row["name"]: row["file"] for row in manifest["kernels"]}
-        rows = (KernelRow.from_json(row) for row in manifest["kernels"])
-        return KernelSet(manifest["level"], manifest["lanes"], rows)
 
     def load(self, names: Iterable[str]) -> dict[str, int]:
         """Addresses of kernels by name, compiled first where they are missing.

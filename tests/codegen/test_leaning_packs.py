@@ -36,7 +36,7 @@ def build(objects, monkeypatch, tmp_path):
 
     def rows(target: Target) -> list[dict[str, object]]:
         names = (f"{stem}{target.level.name}" for stem in STEMS)
-        return [{"name": name, "family": name.split("__")[0], "params": [], "traits": {}} for name in names]
+        return [{"name": name, "family": name.split("__")[0], "params": "", "traits": {}} for name in names]
 
     monkeypatch.setattr(packs, "list_kernels", rows)
     monkeypatch.setattr(packs, "compile_all", lambda target, names, progress: [objects[name] for name in names])
