@@ -29,14 +29,18 @@ def part_counts(geometry: ConvGeometry) -> tuple[int, int]:
     return math.ceil(geometry.kernel[0] / PART), math.ceil(geometry.kernel[1] / PART)
 
 
-def part_weights(weight: np.ndarray) -> np.ndarray:
-    """Weights [out, channels, kh, kw] as [out, part * channels, 3, 3], zeros beyond the kernel."""
-    out_channels, channels, kernel_height, kernel_width = weight.shape
-    down, across = math.ceil(kernel_height / PART), math.ceil(kernel_width / PART)
+def cut_into_parts(weight: np.ndarray) -> np.ndarray:
+    """Weights [out, channels, kh, kw] as [out, channels, part down, 3, part across, 3], zeros beyond the kernel."""
+    out_channels, channels, height, width = weight.shape
+    down, across = math.ceil(height / PART), math.ceil(width / PART)
     padded = np.zeros((out_channels, channels, down * PART, across * PART), np.float32)
-    padded[:, :, :kernel_height, :kernel_width] = weight
-    parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 4, 1, 3, 5)
-    return parts.reshape(out_channels, down * across * channels, PART, PART)
+    padded[:, :, :height, :width] = weight
+    return padded.reshape(out_channels, channels, down, PART, across, PART)
+
+
+def part_weights(weight: np.ndarray) -> np.ndarray:
+    """Weights [out, channels, kh, kw] as [out, part * channels, 3, 3]."""
+    return cut_into_parts(weight).transpose(0, 2, 4, 1, 3, 5).reshape(len(weight), -1, PART, PART)
 
 
 def winograd_parts_applies(geometry: ConvGeometry) -> bool:

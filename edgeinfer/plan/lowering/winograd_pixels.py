@@ -8,11 +8,11 @@ import numpy as np
 
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_few_outputs import FewOutputsTasks
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import Filtering, frequencies_of, pack_filters
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
-from edgeinfer.plan.lowering.winograd_parts import PART, part_counts
-from edgeinfer.records import NamedTuple
+from edgeinfer.plan.lowering.winograd_parts import PART, cut_into_parts, part_counts
 
 OUTPUT = PART
 SIZE = OUTPUT + PART - 1
@@ -28,30 +28,8 @@ OUTPUT_CYCLES = 500
 
 
 def side_by_side(weight: np.ndarray) -> np.ndarray:
-    """Weights [out, channels, kh, kw] as [out, part down * channels * part across, 3, 3], zeros beyond the kernel."""
-    out_channels, channels, height, width = weight.shape
-    down, across = math.ceil(height / PART), math.ceil(width / PART)
-    padded = np.zeros((out_channels, channels, down * PART, across * PART), np.float32)
-    padded[:, :, :height, :width] = weight
-    parts = padded.reshape(out_channels, channels, down, PART, across, PART).transpose(0, 2, 1, 4, 3, 5)
-    return parts.reshape(out_channels, -1, PART, PART)
-
-
-class PixelTasks(NamedTuple):
-    """Tiles of a task, tasks along each axis, and positions of a row of a task, whole vectors."""
-
-    rows: int
-    columns: int
-    row_tasks: int
-    column_tasks: int
-    positions: int
-
-    def fields(self, batch: int) -> dict[str, int | float | str]:
-        """The params fields."""
-        return {
-            "task_rows": self.rows, "task_columns": self.columns, "row_tasks": self.row_tasks,
-            "column_tasks": self.column_tasks, "tiles": batch * self.row_tasks * self.column_tasks,
-        }  # fmt: skip
+    """Weights [out, channels, kh, kw] as [out, part down * channels * part across, 3, 3]."""
+    return cut_into_parts(weight).transpose(0, 2, 1, 4, 3, 5).reshape(len(weight), -1, PART, PART)
 
 
 def winograd_pixels_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
@@ -64,17 +42,31 @@ def winograd_pixels_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
     )  # fmt: skip
 
 
-def cut_pixel_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> PixelTasks:
-    """Cut the output so that a row of tiles, and the positions that it reads, fill register tiles."""
-    across = part_counts(geometry)[1]
+def _positions(columns: int, across: int, lanes: int) -> int:
+    """Positions that a row of tiles reads, in whole vectors."""
+    return math.ceil((columns + across - 1) / lanes) * lanes
+
+
+def cut_pixel_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> FewOutputsTasks:
+    """Cut the output into blocks of tiles: a row of them, and the positions that it reads, fill a register tile."""
+    outputs, most_columns, frequencies = kernel.traits["rows"], kernel.traits["columns"], frequencies_of(kernel)
+    down, across = part_counts(geometry)
     high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
-    column_tasks = math.ceil(wide / max(1, kernel.traits["columns"] - across + 1))
-    columns = math.ceil(wide / column_tasks)
+    columns = math.ceil(wide / math.ceil(wide / max(1, most_columns - across + 1)))
+    column_tasks = math.ceil(wide / columns)
     # Each task transforms rows that the next one needs too.
     row_tasks = math.ceil(TASKS_PER_THREAD * threads / (geometry.batch * column_tasks)) if threads > 1 else 1
     rows = math.ceil(high / min(high, row_tasks))
-    positions = math.ceil((columns + across - 1) / lanes) * lanes
-    return PixelTasks(rows, columns, math.ceil(high / rows), math.ceil(wide / columns), positions)
+
+    positions = _positions(columns, across, lanes)
+    pitch = positions + lanes
+    buffer = (SIZE + OUTPUT) * OUTPUT * lanes + SIZE * PART * pitch + lanes + frequencies * outputs * most_columns
+    transformed = frequencies * (down * geometry.channels * positions + 2 * lanes) + most_columns + across
+    planes = math.ceil(geometry.channels / lanes) * lanes * SIZE * PART * pitch
+    patch = SIZE * PART * pitch * geometry.channels + lanes
+    return FewOutputsTasks(
+        rows, columns, math.ceil(high / rows), column_tasks, buffer + transformed + planes + patch
+    )  # fmt: skip
 
 
 def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
@@ -84,7 +76,8 @@ def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: i
     (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, threads, lanes)
     blocks, vectors = math.ceil(geometry.out_channels / outputs), columns / lanes
     products = frequencies_of(kernel) * down * across * geometry.channels * blocks * outputs * vectors
-    transforms = (tasks.rows + down - 1) / tasks.rows * tasks.positions / lanes * geometry.channels * POSITION_CYCLES
+    positions = (tasks.rows + down - 1) / tasks.rows * _positions(tasks.columns, across, lanes)
+    transforms = positions / lanes * geometry.channels * POSITION_CYCLES
     back = blocks * outputs * vectors * OUTPUT_CYCLES
     rows = geometry.batch * tasks.column_tasks * tasks.row_tasks * tasks.rows
     return rows * (products + (transforms + back) * rate)
@@ -92,10 +85,9 @@ def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: i
 
 def emit_winograd_pixels(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
     """Append the convolution."""
-    geometry, lanes = conv.geometry, context.kernels.lanes_of(kernel)
-    outputs, columns, frequencies = kernel.traits["rows"], kernel.traits["columns"], frequencies_of(kernel)
-    (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, context.threads, lanes)
-    filtering = Filtering(OUTPUT, PART, 1)
+    geometry, outputs, filtering = conv.geometry, kernel.traits["rows"], Filtering(OUTPUT, PART, 1)
+    (down, across), lanes = part_counts(geometry), context.kernels.lanes_of(kernel)
+    tasks = cut_pixel_tasks(geometry, kernel, context.threads, lanes)
     values = {
         **tasks.fields(geometry.batch),
         "w": context.packed(
@@ -104,10 +96,4 @@ def emit_winograd_pixels(conv: FusedConv, context: LoweringContext, kernel: Kern
         "bias": pack_bias(conv, context, kernel),
         "kernel_height": down * PART, "kernel_width": across * PART,
     }  # fmt: skip
-    pitch = tasks.positions + lanes
-    buffer = (SIZE + OUTPUT) * OUTPUT * lanes + SIZE * PART * pitch + lanes
-    transformed = frequencies * (down * geometry.channels * tasks.positions + 2 * lanes) + columns + across
-    planes = math.ceil(geometry.channels / lanes) * lanes * SIZE * PART * pitch
-    patch = SIZE * PART * pitch * geometry.channels + lanes
-    floats = buffer + frequencies * outputs * columns + transformed + planes + patch
-    conv.append(context, kernel, values, kernel.element_bytes * floats, in_place=False)
+    conv.append(context, kernel, values, kernel.element_bytes * tasks.scratch_floats, in_place=False)
