@@ -91,7 +91,7 @@ def main() -> None:
             cells, failures = row_of(count, machine, Path(folder))
             rows.append(cells)
             reasons += [f"- {runtime}, {count.model} {count.numbers}: {why}" for runtime, why in failures.items()]
-            print(f"counted {count.model} {count.numbers} on {count.processor}", flush=True)
+            print(f"counted {' | '.join(cells)}", flush=True)
     print("\n" + "\n".join([table(rows), "", *reasons]))
 
 
