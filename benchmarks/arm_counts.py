@@ -33,8 +33,10 @@ CONVERSIONS = {"ncnn": ncnn.conversion, "MNN": mnn.conversion}
 WHEELS = ("numpy", "onnx", "onnxruntime", "ncnn", "MNN")
 # Packs by processor.
 TARGETS = {"cortex-a72": "aarch64", "neoverse-n1": "aarch64+dotprod"}
-# The largest difference from ONNX Runtime's float32 outputs, as a share of their range.
-TOLERANCES = {"float32": 1e-2, "float16": 5e-2, "int8": 5e-2}
+# The largest difference from ONNX Runtime's outputs, as a share of their range. Sums in float16 put single pixels of
+# fast_neural_style_16 off by 6 % in ncnn. Integers are compared with ONNX Runtime's on the same processor: its products
+# are exact there, and saturate on x86 without VNNI.
+TOLERANCES = {"float32": 1e-2, "float16": 1e-1, "int8": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,18 @@ def row_of(count: Count, machine: Machine, folder: Path) -> tuple[list[str], dic
     """The cells of a row, and why runtimes are missing in it."""
     case = next(case for case in CASES if case.model == count.model)
     job = Job(_file(case, count.numbers, folder), random_feeds(case), 1, _precision(count.numbers))
-    expected = make_runner(ORACLE, job)()
+    expected = None if count.numbers == "int8" else make_runner(ORACLE, job)()
     millions: dict[str, float] = {}
     failures: dict[str, str] = {}
-    for runtime in (OURS, *count.peers):
+    for runtime in sorted((OURS, *count.peers), key=lambda name: name != ORACLE):
         try:
             # Converters run here, not there.
             made = CONVERSIONS[runtime](job) if runtime in CONVERSIONS else None
             number, outputs = machine.count(runtime, replace(job, conversion=made), count.processor, folder)
+            if expected is None and runtime == ORACLE:
+                expected = outputs
+            if expected is None:
+                raise Unsupported(f"there are no outputs of {ORACLE} to compare with")
             difference = relative_difference(outputs, expected)
             if not difference <= TOLERANCES[count.numbers]:
                 raise Unsupported(f"its output is off by {difference:.2g} of the range")
