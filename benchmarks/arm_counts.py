@@ -33,10 +33,11 @@ CONVERSIONS = {"ncnn": ncnn.conversion, "MNN": mnn.conversion}
 WHEELS = ("numpy", "onnx", "onnxruntime", "ncnn", "MNN")
 # Packs by processor.
 TARGETS = {"cortex-a72": "aarch64", "neoverse-n1": "aarch64+dotprod"}
-# The largest difference from ONNX Runtime's outputs, as a share of their range. Sums in float16 put single pixels of
-# fast_neural_style_16 off by 6 % in ncnn. Integers are compared with ONNX Runtime's on the same processor: its products
-# are exact there, and saturate on x86 without VNNI.
-TOLERANCES = {"float32": 1e-2, "float16": 1e-1, "int8": 1e-2}
+# The largest difference from ONNX Runtime's outputs, as a share of their range. Integers are compared with ONNX
+# Runtime's on the same processor: its products are exact there, and saturate on x86 without VNNI.
+TOLERANCES = {"float32": 1e-2, "float16": 5e-2, "int8": 1e-2}
+# Sums in float16 put single pixels of fast_neural_style_16 off by 6 % in ncnn.
+PEER_TOLERANCES = {**TOLERANCES, "float16": 1e-1}
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def row_of(count: Count, machine: Machine, folder: Path) -> tuple[list[str], dic
             if expected is None:
                 raise Unsupported(f"there are no outputs of {ORACLE} to compare with")
             difference = relative_difference(outputs, expected)
-            if not difference <= TOLERANCES[count.numbers]:
+            if not difference <= (TOLERANCES if runtime == OURS else PEER_TOLERANCES)[count.numbers]:
                 raise Unsupported(f"its output is off by {difference:.2g} of the range")
             millions[runtime] = number
         except Unsupported as error:

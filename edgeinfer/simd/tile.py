@@ -130,16 +130,15 @@ def zeros_of(tile: Tile) -> Any:
     return zeros
 
 
+def row_vector(builder: Any, tile: Tile, pointer: Any, index: Any, j: int) -> Any:
+    """LLVM value: vector j of one row loaded from memory."""
+    place = element_pointer(builder, pointer, offset_by(builder, index, j * tile.vector.lanes), tile.vector)
+    return builder.load(place, align=tile.vector.element_bytes)
+
+
 def row_vectors(builder: Any, tile: Tile, pointer: Any, index: Any) -> list[Any]:
     """LLVM values: the vectors of one row loaded from memory."""
-    lanes = tile.vector.lanes
-    return [
-        builder.load(
-            element_pointer(builder, pointer, offset_by(builder, index, j * lanes), tile.vector),
-            align=tile.vector.element_bytes,
-        )
-        for j in range(tile.vectors)
-    ]
+    return [row_vector(builder, tile, pointer, index, j) for j in range(tile.vectors)]
 
 
 def splat_row_of(tile: Tile, reload: bool = False) -> Any:
@@ -176,10 +175,6 @@ def _outer(tile: Tile) -> Any:
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
                 return load_element(builder, tile.vector, x, place)
 
-            def weight(j: int) -> Any:
-                place = element_pointer(builder, w, offset_by(builder, w_index, j * tile.vector.lanes), tile.vector)
-                return builder.load(place, align=tile.vector.element_bytes)
-
             def multiply(row: int, j: int, value: Any, weight: Any) -> None:
                 k = row * tile.vectors + j
                 vectors[k] = builder.call(fma, [value, weight, vectors[k]])
@@ -188,11 +183,11 @@ def _outer(tile: Tile) -> Any:
             if tile.rows < tile.vectors:
                 factors = [factor(row) for row in range(tile.rows)]
                 for j in range(tile.vectors):
-                    loaded = weight(j)
+                    loaded = row_vector(builder, tile, w, w_index, j)
                     for row in range(tile.rows):
                         multiply(row, j, factors[row], loaded)
             else:
-                weights = [weight(j) for j in range(tile.vectors)]
+                weights = row_vectors(builder, tile, w, w_index)
                 for row in range(tile.rows):
                     value = factor(row)
                     for j in range(tile.vectors):
