@@ -8,7 +8,7 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test test-arm lint format bench bench-int8 bench-quality bench-memory bench-arm bench-arm-counts \
+.PHONY: help demo test test-arm test-avx512 lint format bench bench-int8 bench-quality bench-memory bench-arm bench-arm-counts \
 	bench-equality soak report wheels clean
 .DELETE_ON_ERROR:
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make demo    restyle a short clip into $(DEMO)/ (a video and a contact sheet of styles)'
 	@echo 'make test    run the tests'
 	@echo 'make test-arm  run kernels and models on arm64 processors under qemu (Debian, as root)'
+	@echo 'make test-avx512  run kernels, plans and models of AVX-512, VNNI and BF16 on any processor with AVX2'
 	@echo 'make lint    check format, style, types and the layers of imports'
 	@echo 'make format  format the code'
 	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
@@ -41,6 +42,9 @@ test: $(VENV)/.stamp-test
 
 test-arm: $(VENV)/.stamp-test
 	$(BIN)/python tests/arm/arm64.py
+
+test-avx512: $(VENV)/.stamp-test
+	$(BIN)/python tests/avx512/avx512.py
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ import math
 # Finite points by size; opposite ones stand together, for what they share is computed once. Powers of two are exact
 # and as near to 1 as they can be, which keeps the error small.
 POINTS: dict[int, tuple[float, ...]] = {
+    3: (0.0, 1.0),
     4: (0.0, 1.0, -1.0),
     5: (0.0, 1.0, -1.0, 0.5),
     6: (0.0, 1.0, -1.0, 2.0, -2.0),

@@ -16,6 +16,7 @@ from edgeinfer.kernels import conv, conv_few_outputs
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
 from edgeinfer.kernels.direct_conv import direct_conv
+from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
 from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.products import products_one_by_one, with_prefetches
 from edgeinfer.kernels.registry import Simd, kernel_family
@@ -100,13 +101,13 @@ def bf16_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[
     return few_outputs_conv(simd, conv_few_outputs.float_output(simd, ops, bfloat16_patch_reader(simd), inner))
 
 
-@kernel_family("bf16_winograd4x4", CONV_PARAMS, WINOGRAD_TILES, output=4, width=2)
+@kernel_family("bf16_winograd4x4", NORMALISED_CONV_PARAMS, WINOGRAD_TILES, output=4, width=2, normalises=1)
 def bf16_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group, an even number of channels."""
     return winograd_conv(simd, tile_rows, vectors, _bfloat16_products(simd, tile_rows, vectors, 4))
 
 
-@kernel_family("bf16_winograd2x2", CONV_PARAMS, WINOGRAD_TILES, output=2, width=2)
+@kernel_family("bf16_winograd2x2", NORMALISED_CONV_PARAMS, WINOGRAD_TILES, output=2, width=2, normalises=1)
 def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``bf16_winograd4x4``, with tiles of 2x2 pixels."""
     return winograd_conv(simd, tile_rows, vectors, _bfloat16_products(simd, tile_rows, vectors, 2))

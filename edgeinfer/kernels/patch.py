@@ -98,13 +98,35 @@ def zero_border(simd: Simd) -> Callable[[Any], Any]:
     return border
 
 
+@njit(forceinline=True, error_model="numpy")
+def leave_row(patch: Any, place: Any, p: Any, left: Any, columns: Any, state: Any) -> None:
+    """A ``finish_row`` of ``row_reader`` that leaves rows as they are."""
+
+
 @functools.cache
 def patch_reader(simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]] = zero_border) -> Callable[..., None]:
-    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch.
+    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch, see ``row_reader``."""
+    read_rows = row_reader(simd, border_of, leave_row)
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(
+        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
+    ) -> None:
+        read_rows(patch, x, p, image, first_channel, top, left, rows, columns, 0)
+
+    return read
+
+
+def row_reader(
+    simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]], finish_row: Callable[..., None]
+) -> Callable[..., None]:
+    """``read(patch, x, p, image, first_channel, top, left, rows, columns, state)``: fills a patch row by row.
 
     Args:
         simd: the vector operations.
         border_of: gives ``border(p)``, the vector that fills pixels outside the picture where ``pad_mode`` is constant.
+        finish_row: ``finish_row(patch, place, p, left, columns, state)`` is called for each row that lies inside the
+            picture, when its floats from ``patch[place]`` on were read.
 
     ``p`` is the convolution's params (height, width, channels of a group, x_channels of a pixel, pad_mode,
     upsample_y, upsample_x); ``image`` the index of the first float of the picture; ``top`` and ``left``
@@ -135,8 +157,9 @@ def patch_reader(simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]] =
 
     @njit(forceinline=True, error_model="numpy")
     def read(
-        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
-    ) -> None:
+        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any,
+        state: Any,
+    ) -> None:  # fmt: skip
         height, width, channels, x_channels = p.height, p.width, p.channels, p.x_channels
         pitch, outside = columns * channels, border(p)
         for row in range(rows):
@@ -149,5 +172,6 @@ def patch_reader(simd: Simd, border_of: Callable[[Simd], Callable[[Any], Any]] =
                     patch, row * pitch, x, start, left, columns, outside,
                     width, channels, x_channels, p.pad_mode, p.upsample_x,
                 )  # fmt: skip
+                finish_row(patch, row * pitch, p, left, columns, state)
 
     return read

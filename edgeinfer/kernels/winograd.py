@@ -24,8 +24,7 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.kernels.conv import CONV_PARAMS
-from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS, normalised_patch_reader
 from edgeinfer.kernels.products import prefetching_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform
@@ -38,6 +37,7 @@ FLOAT16_TILES = {"dotprod": [(8, 2)]}
 # Elsewhere larger tiles and strides have not been measured to be quicker.
 LARGE_TILES = {"avx2": [(6, 2)], "neon": [(4, 4)]}
 STRIDE_TILES = {"avx512": [(8, 2)], "avx2": [(6, 2), (4, 3)], "neon": [(4, 4)]}
+SMALL_STRIDE_TILES = {"avx2": [(4, 3)]}
 FIRST_LAYER_TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "neon": [(4, 4)]}
 NEON_TILES = {"neon": [(4, 4)]}
 
@@ -79,7 +79,7 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
     store_tile, columns, floats, scratch = ops.store, ops.columns, simd.buffer, simd.scratch
     transform_down = input_transform(simd, size, simd.store)
     transform_across = input_transform(simd, size, products.store_units)
-    read_patch, transform_back = patch_reader(simd), inverse_transform(simd, vectors, output, size)
+    read_patch, transform_back = normalised_patch_reader(simd), inverse_transform(simd, vectors, output, size)
     frequencies = size * size
     filter_units = (stride * (size - 1) + 1) ** 2
     # Where addresses take instructions of their own, the products of a tile lie at fixed distances.
@@ -166,10 +166,9 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
             m = advance(buffer, frequencies * lanes)
             v = advance(m, frequencies * (tiles * columns + lanes) + tiles * 4 * lanes)
             patch = advance(v, frequencies * (tiles * v_pitch + lanes))
-            image_start = image * p.height * p.width * p.x_channels
             read_patch(
-                patch, x, p, image_start, 0, out_row * stride - p.pad_top, out_column * stride - p.pad_left,
-                patch_rows, patch_columns,
+                patch, x, p, worker, image, out_row * stride - p.pad_top, out_column * stride - p.pad_left, patch_rows,
+                patch_columns,
             )  # fmt: skip
             to_frequencies(
                 v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, stride * channels, v_pitch
@@ -185,37 +184,51 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
     return body
 
 
-@kernel_family("f32_winograd4x4", CONV_PARAMS, TILES, output=4)
+@kernel_family("f32_winograd4x4", NORMALISED_CONV_PARAMS, TILES, output=4, normalises=1)
 def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4))
 
 
-@kernel_family("f32_winograd2x2", CONV_PARAMS, TILES, float16=FLOAT16_TILES, output=2)
+@kernel_family("f32_winograd2x2", NORMALISED_CONV_PARAMS, TILES, float16=FLOAT16_TILES, output=2, normalises=1)
 def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))
 
 
-@kernel_family("f32_winograd6x6", CONV_PARAMS, LARGE_TILES, output=6)
+@kernel_family("f32_winograd6x6", NORMALISED_CONV_PARAMS, LARGE_TILES, output=6, normalises=1)
 def f32_winograd6x6(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 6x6 pixels."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 6))
 
 
-@kernel_family("f32_winograd7x7_stride2_3x3", CONV_PARAMS, NEON_TILES, output=7, taps=2, stride=2)
+@kernel_family(
+    "f32_winograd7x7_stride2_3x3", NORMALISED_CONV_PARAMS, NEON_TILES, output=7, taps=2, stride=2, normalises=1
+)
 def f32_winograd7x7_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 2 and dilation 1, one group, by F(7, 2)."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 7, 2, 2))
 
 
-@kernel_family("f32_winograd4x4_stride2_3x3", CONV_PARAMS, STRIDE_TILES, output=4, taps=2, stride=2)
+@kernel_family(
+    "f32_winograd4x4_stride2_3x3", NORMALISED_CONV_PARAMS, STRIDE_TILES, output=4, taps=2, stride=2, normalises=1
+)
 def f32_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd7x7_stride2_3x3``, by F(4, 2)."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4, 2, 2))
 
 
-@kernel_family("f32_winograd5x5_stride2_7x7", CONV_PARAMS, FIRST_LAYER_TILES, output=5, taps=4, stride=2)
+@kernel_family(
+    "f32_winograd2x2_stride2_3x3", NORMALISED_CONV_PARAMS, SMALL_STRIDE_TILES, output=2, taps=2, stride=2, normalises=1
+)
+def f32_winograd2x2_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
+    """As ``f32_winograd7x7_stride2_3x3``, by F(2, 2), whose filters are a third as large."""
+    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2, 2, 2))
+
+
+@kernel_family(
+    "f32_winograd5x5_stride2_7x7", NORMALISED_CONV_PARAMS, FIRST_LAYER_TILES, output=5, taps=4, stride=2, normalises=1
+)
 def f32_winograd5x5_stride2_7x7(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """7x7 convolution with stride 2 and dilation 1, one group, by F(5, 4)."""
     return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 5, 4, 2))

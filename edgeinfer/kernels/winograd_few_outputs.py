@@ -18,8 +18,7 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.kernels.conv import CONV_PARAMS
-from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS, normalised_patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import finish_column, input_transform, output_transform
@@ -33,7 +32,7 @@ OUTPUT = 4
 FREQUENCIES = OUTPUT + PART - 1
 
 
-@kernel_family("f32_winograd_few_outputs", CONV_PARAMS, TILES, output=OUTPUT)
+@kernel_family("f32_winograd_few_outputs", NORMALISED_CONV_PARAMS, TILES, output=OUTPUT, normalises=1)
 def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1, one group, at most ``lanes`` outputs, kernel height a multiple of 3.
 
@@ -41,7 +40,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
     """
     ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
     zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
-    load, store, read_patch = simd.load, simd.store, patch_reader(simd)
+    load, store, read_patch = simd.load, simd.store, normalised_patch_reader(simd)
     transform_input = input_transform(simd, FREQUENCIES, store)
     transform_output = output_transform(simd, OUTPUT, FREQUENCIES)
     finish = finish_column(simd, OUTPUT)
@@ -102,8 +101,8 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
             v = advance(m, FREQUENCIES * m_pitch + lanes)
             patch = advance(v, FREQUENCIES * v_pitch)
             read_patch(
-                patch, x, p, image * p.height * p.width * p.x_channels, 0, out_row - p.pad_top,
-                out_column - p.pad_left, groups * OUTPUT + p.kernel_height - 1, pixels,
+                patch, x, p, worker, image, out_row - p.pad_top, out_column - p.pad_left,
+                groups * OUTPUT + p.kernel_height - 1, pixels,
             )  # fmt: skip
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             for group in range(groups):

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.epilogue import row_activation
-from edgeinfer.kernels.patch import patch_reader
+from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS, normalised_patch_reader
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd_transforms import for_each, input_transform, output_transform, phased_input_transform
 from edgeinfer.simd.pointers import advance, as_i32, claim, opaque_pointer
@@ -39,7 +38,7 @@ SIZE = OUTPUT + PART - 1
 FREQUENCIES = SIZE * SIZE
 
 
-@kernel_family("f32_winograd_pixels", CONV_PARAMS, TILES, output=OUTPUT)
+@kernel_family("f32_winograd_pixels", NORMALISED_CONV_PARAMS, TILES, output=OUTPUT, normalises=1)
 def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1, one group; kernel sizes are multiples of 3.
 
@@ -51,7 +50,7 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
     transform_down = input_transform(simd, SIZE, store)
     transform_across = phased_input_transform(simd, SIZE, PART)
     transform_back, activate_row = output_transform(simd, OUTPUT, SIZE), row_activation(simd)
-    read_patch, transpose = patch_reader(simd), transpose_block(simd)
+    read_patch, transpose = normalised_patch_reader(simd), transpose_block(simd)
 
     @njit(forceinline=True, error_model="numpy")
     def store_one(value: Any, k: Any, state: Any) -> None:
@@ -190,14 +189,13 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
             v = advance(m, m_floats)
             planes_i32, patch_i32 = as_i32(worker.scratch + 4 * planes_at), as_i32(worker.scratch + 4 * patch_at)
 
-            image_start = image * p.height * p.width * p.x_channels
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             for position_row in range(tile_rows + parts_down - 1):
                 kept = SIZE - PART if position_row > 0 else 0
                 if kept > 0:
                     keep_rows(planes, pitch, channels)
                 read_patch(
-                    patch, x, p, image_start, 0, out_row + position_row * PART + kept - p.pad_top,
+                    patch, x, p, worker, image, out_row + position_row * PART + kept - p.pad_top,
                     out_column - p.pad_left, SIZE - kept, PART * pitch,
                 )  # fmt: skip
                 take_rows(planes_i32, patch_i32, kept, SIZE - kept, pitch, pitch, channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +68,14 @@ def plan_static(
     """Plan a static graph; see ``make_plan``."""
     static = with_signed_bytes(static) if takes_signed_bytes(kernels) else static
     context = LoweringContext(
-        kernels, threads, dict(static.types), dict(static.constants), weights.packed(), precision, choices
+        kernels,
+        threads,
+        dict(static.types),
+        dict(static.constants),
+        weights.packed(),
+        precision,
+        choices,
+        _count_readers(static),
     )
     if precision == "float16":
         _lower_in_float16(static, context)
@@ -77,6 +85,14 @@ def plan_static(
     bindings = _bind_outputs(static, context)
     _drop_unread(context, bindings)
     return _Layout(static, context, weights, bindings, packer).plan()
+
+
+def _count_readers(static: Graph) -> Counter[str]:
+    """How many nodes and outputs read each tensor."""
+    readers = Counter(static.outputs)
+    for node in static.nodes:
+        readers.update(reads(node))
+    return readers
 
 
 def _lower_in_float16(static: Graph, context: LoweringContext) -> None:

@@ -55,6 +55,26 @@ class RepeatedPicture(NamedTuple):
         return batch, height // self.rows, self.rows, width // self.columns, self.columns, channels
 
 
+class NormalisedPicture(NamedTuple):
+    """A picture, channels last, that is ``source * scale + shift`` with a scale and a shift by channel, then bounded.
+
+    Attributes:
+        source: the picture that it is made of.
+        affine: tensor of scales, and ``pitch`` floats behind them shifts.
+        pitch: floats from a scale to its shift.
+        image_floats: floats from one image's scales to the next's, 0 if all share them.
+        low: least value.
+        high: greatest value.
+    """
+
+    source: str
+    affine: str
+    pitch: int
+    image_floats: int
+    low: float
+    high: float
+
+
 class LoweringContext:
     """The plan under construction, as lowering functions see it.
 
@@ -73,6 +93,8 @@ class LoweringContext:
         choices: names of kernels to take instead of those that are estimated to be quickest, by node.
         candidates: names of the kernels that each node could take, the one that is estimated to be quickest first.
         repeated: pictures that repeat the pixels of others: a reader may take these instead.
+        normalised: pictures that are others normalised: a reader may take these instead, and normalise what it reads.
+        readers: how many nodes and outputs of the graph read each tensor.
     """
 
     def __init__(
@@ -84,6 +106,7 @@ class LoweringContext:
         packed: Mapping[tuple[str, str], np.ndarray] | None = None,
         precision: str = "float32",
         choices: Mapping[str, str] | None = None,
+        readers: Mapping[str, int] | None = None,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
@@ -97,6 +120,8 @@ class LoweringContext:
         self.choices = choices or {}
         self.candidates: dict[str, list[str]] = {}
         self.repeated: dict[str, RepeatedPicture] = {}
+        self.normalised: dict[str, NormalisedPicture] = {}
+        self.readers = readers or {}
         self._earlier = packed or {}
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -173,11 +173,28 @@ class FusedConv(NamedTuple):
             in_place: whether the residual may lie in the output's place.
         """
         tensors = {"x": self.x, "residual": self.residual, "y": self.y}
-        values = {**conv_values(self.node, self.geometry, self.y_strides), **tensors, **values}
+        own = conv_values(self.node, self.geometry, self.y_strides)
+        values = {**own, **tensors, **self._normalised_source(context, kernel), **values}
         context.step(
             kernel, self.node, values, (self.y,), scratch_bytes=scratch_bytes, macs=self.geometry.macs,
             in_place=((self.residual, self.y),) if self.residual and in_place else (),
         )  # fmt: skip
+
+    def _normalised_source(self, context: LoweringContext, kernel: KernelRow) -> dict[str, int | float | str]:
+        """Fields of kernels that normalise what they read: with the picture that x is made of where only this reads x.
+
+        So no step writes x: it is normalised while its pixels are copied to a patch.
+        """
+        if not kernel.traits.get("normalises"):
+            return {}
+        picture = context.normalised.get(self.x)
+        whole_vectors = self.geometry.channels % context.kernels.lanes_of(kernel) == 0
+        if not picture or not whole_vectors or context.readers.get(self.x, 1) > 1:
+            return {"affine": "", "affine_image": 0, "affine_pitch": 0, "x_low": -math.inf, "x_high": math.inf}
+        return {
+            "x": picture.source, "affine": picture.affine, "affine_image": picture.image_floats,
+            "affine_pitch": picture.pitch, "x_low": picture.low, "x_high": picture.high,
+        }  # fmt: skip
 
 
 def pack_bias(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> str:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from edgeinfer.graph import FUSED, DType, Node
-from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
+from edgeinfer.plan.lowering.context import LoweringContext, NormalisedPicture, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
 from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
 
@@ -37,14 +37,18 @@ def _emit_scale_shift(
     to: ByteScale | None = None,
     added: ByteScale | None = None,
 ) -> None:
-    """Append the last step; ``of``, ``to``, ``added`` are the scales of x, y, residual where these hold bytes."""
+    """Append the last step; ``of``, ``to``, ``added`` are the scales of x, y, residual where these hold bytes.
+
+    Readers of floats that are bounded at most are told what they are made of: the step is dropped where none is left.
+    """
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
     task_pixels, tasks = _blocks(pixels, channels, context.threads)
+    affine_image, activation = 2 * pitch if per_image else 0, activation_fields(node)
     values: dict[str, int | float | str] = {
-        "x": x, "affine": affine, "affine_image": 2 * pitch if per_image else 0, "residual": residual, "y": y,
+        "x": x, "affine": affine, "affine_image": affine_image, "residual": residual, "y": y,
         "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
-        "tiles": batch * tasks, **activation_fields(node), "flip": of.flip if of else 0, **_output_fields(to),
+        "tiles": batch * tasks, **activation, "flip": of.flip if of else 0, **_output_fields(to),
         "residual_flip": added.flip if added else 0, "residual_scale": added.scale if added else 1.0,
         "residual_zero": -added.scale * added.unsigned_zero_point if added else 0.0,
     }  # fmt: skip
@@ -56,6 +60,9 @@ def _emit_scale_shift(
     lanes = context.kernels.lanes_of(kernel)
     scratch = 8 * channels * lanes if channels % lanes else 0
     context.step(kernel, node, values, (y,), scratch_bytes=scratch, in_place=in_place)
+    if not (to or residual or activation["activation"]):
+        bounds = activation["low"], activation["high"]
+        context.normalised[y] = NormalisedPicture(x, affine, pitch, affine_image, *bounds)
 
 
 def _output_fields(to: ByteScale | None) -> dict[str, int | float | str]:

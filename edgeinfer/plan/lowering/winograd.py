@@ -20,12 +20,12 @@ TASKS_PER_THREAD = 2
 # Families of kernels, without the number format in front.
 FAMILIES = (
     "winograd4x4", "winograd2x2", "winograd6x6", "winograd7x7_stride2_3x3", "winograd4x4_stride2_3x3",
-    "winograd5x5_stride2_7x7",
+    "winograd2x2_stride2_3x3", "winograd5x5_stride2_7x7",
 )  # fmt: skip
 
 # Cycles to transform one tile of one vector of channels there, or back, by input pixels of the tile along one axis;
 # those of 4 and 6 were measured on Zen 3 and 4, the others are what they compute on AArch64.
-TRANSFORM_CYCLES = {4: 70, 5: 130, 6: 180, 8: 480}
+TRANSFORM_CYCLES = {3: 40, 4: 70, 5: 130, 6: 180, 8: 480}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 6
 # Vector multiply-adds of a cycle, by bytes of a vector: costs are counted in the time of one.

@@ -1,0 +1,138 @@
+"""AVX-512 and VNNI instructions in terms of what any x86-64 processor has.
+
+LLVM splits vectors of 512 bits where a processor has none, but gives up on intrinsics of instructions that it lacks.
+With definitions in their place, and AVX2 for the level's instruction set, kernels of the levels above AVX2 run on AVX2:
+slowly, and with the same tiles, borders, packing and arithmetic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+from edgeinfer.simd.levels import LEVELS, Level
+
+STOOD_IN_FOR = ("bf16", "vnni", "avx512", "avxvnni")
+_BASE = LEVELS["avx2"]
+_DECLARED = re.compile(r"^declare [^@\n]+ @llvm\.(x86\.avx512[\w.]*)\([^\n]*\n", re.MULTILINE)
+
+
+def stand_in(level: Level) -> Level:
+    """The level with AVX2's instruction set; all else stays its own."""
+    return dataclasses.replace(level, cpu=_BASE.cpu, features=_BASE.features)
+
+
+def with_stand_ins(text: str) -> str:
+    """A module's LLVM IR with definitions in place of AVX-512's intrinsics.
+
+    Before: ``declare <8 x i32> @llvm.x86.avx512.vpdpbusd.256(…)  … call <8 x i32> @llvm.x86.avx512.vpdpbusd.256(…)``
+    After:  ``define internal <8 x i32> @stand_in.x86.avx512.vpdpbusd.256(…) { … }  … call <8 x i32> @stand_in.…(…)``
+
+    Raises:
+        KeyError: if there is none for an intrinsic.
+    """
+    definitions = {}
+    for name in _DECLARED.findall(text):
+        operation, bits = name.removeprefix("x86.").rsplit(".", 1)
+        definitions[name] = _DEFINITIONS[operation](f"@stand_in.{name}", int(bits) // 32)
+    text = _DECLARED.sub("", text).replace("@llvm.x86.avx512", "@stand_in.x86.avx512")
+    return text + "\n" + "\n".join(definitions.values())
+
+
+def _list(kind: str, values: Iterable[object]) -> str:
+    return "<" + ", ".join(f"{kind} {value}" for value in values) + ">"
+
+
+def _every(kind: str, value: object, lanes: int) -> str:
+    return _list(kind, [value] * lanes)
+
+
+def _part(source: str, kind: str, first: int, step: int, lanes: int) -> str:
+    """Every ``step``-th element of a vector of ``step * lanes``."""
+    vector, places = f"<{step * lanes} x {kind}>", range(first, step * lanes, step)
+    return f"shufflevector {vector} {source}, {vector} poison, <{lanes} x i32> {_list('i32', places)}"
+
+
+def _vpdpbusd(name: str, lanes: int) -> str:
+    """Four products of unsigned and signed bytes added to each sum."""
+    sums, octets, wide = f"<{lanes} x i32>", f"<{4 * lanes} x i8>", f"<{4 * lanes} x i32>"
+    lines = [
+        f"%x = zext {octets} %a to {wide}",
+        f"%w = sext {octets} %b to {wide}",
+        f"%p = mul {wide} %x, %w",
+        *(f"%p{byte} = {_part('%p', 'i32', byte, 4, lanes)}" for byte in range(4)),
+        *(f"%s{byte + 1} = add {sums} {f'%s{byte}' if byte else '%c'}, %p{byte}" for byte in range(4)),
+        f"ret {sums} %s4",
+    ]
+    return _function(name, sums, f"{sums} %c, {octets} %a, {octets} %b", lines)
+
+
+def _pmaddwd(name: str, lanes: int) -> str:
+    """Two products of words added up."""
+    sums, words, wide = f"<{lanes} x i32>", f"<{2 * lanes} x i16>", f"<{2 * lanes} x i32>"
+    lines = [
+        f"%x = sext {words} %a to {wide}",
+        f"%w = sext {words} %b to {wide}",
+        f"%p = mul {wide} %x, %w",
+        *(f"%p{word} = {_part('%p', 'i32', word, 2, lanes)}" for word in range(2)),
+        f"%s = add {sums} %p0, %p1",
+        f"ret {sums} %s",
+    ]
+    return _function(name, sums, f"{words} %a, {words} %b", lines)
+
+
+def _cvtneps2bf16(name: str, lanes: int) -> str:
+    """float32 rounded to bfloat16, half to even; subnormal numbers become zero."""
+    floats, bits, half, mask = f"<{lanes} x float>", f"<{lanes} x i32>", f"<{lanes} x bfloat>", f"<{lanes} x i1>"
+    lines = [
+        f"%b = bitcast {floats} %a to {bits}",
+        f"%h = lshr {bits} %b, {_every('i32', 16, lanes)}",
+        f"%odd = and {bits} %h, {_every('i32', 1, lanes)}",
+        f"%up = add {bits} %odd, {_every('i32', 0x7FFF, lanes)}",
+        f"%r = add {bits} %b, %up",
+        f"%exponent = and {bits} %b, {_every('i32', 0x7F800000, lanes)}",
+        f"%tiny = icmp eq {bits} %exponent, zeroinitializer",
+        f"%sign = and {bits} %b, {_every('i32', -(2**31), lanes)}",
+        f"%value = select {mask} %tiny, {bits} %sign, {bits} %r",
+        f"%shifted = lshr {bits} %value, {_every('i32', 16, lanes)}",
+        f"%short = trunc {bits} %shifted to <{lanes} x i16>",
+        f"%y = bitcast <{lanes} x i16> %short to {half}",
+        f"ret {half} %y",
+    ]
+    return _function(name, half, f"{floats} %a", lines)
+
+
+def _dpbf16ps(name: str, lanes: int) -> str:
+    """Two products of bfloat16 added to each sum, the second of a pair first."""
+    sums, pairs, bits = f"<{lanes} x float>", f"<{2 * lanes} x bfloat>", f"<{lanes} x i32>"
+    fma = f"@llvm.fma.v{lanes}f32"
+    lines = []
+    for factor in "ab":
+        lines += [
+            f"%{factor}i = bitcast {pairs} %{factor} to {bits}",
+            f"%{factor}h = and {bits} %{factor}i, {_every('i32', -(2**16), lanes)}",
+            f"%{factor}l = shl {bits} %{factor}i, {_every('i32', 16, lanes)}",
+            f"%{factor}1 = bitcast {bits} %{factor}h to {sums}",
+            f"%{factor}0 = bitcast {bits} %{factor}l to {sums}",
+        ]
+    lines += [
+        f"%s = call {sums} {fma}({sums} %a1, {sums} %b1, {sums} %c)",
+        f"%t = call {sums} {fma}({sums} %a0, {sums} %b0, {sums} %s)",
+        f"ret {sums} %t",
+    ]
+    return f"declare {sums} {fma}({sums}, {sums}, {sums})\n" + _function(
+        name, sums, f"{sums} %c, {pairs} %a, {pairs} %b", lines
+    )
+
+
+def _function(name: str, result: str, parameters: str, lines: list[str]) -> str:
+    return "\n  ".join([f"define internal {result} {name}({parameters}) alwaysinline {{", *lines]) + "\n}\n"
+
+
+_DEFINITIONS = {
+    "avx512.vpdpbusd": _vpdpbusd,
+    "avx512.pmaddw.d": _pmaddwd,
+    "avx512bf16.cvtneps2bf16": _cvtneps2bf16,
+    "avx512bf16.dpbf16ps": _dpbf16ps,
+}
