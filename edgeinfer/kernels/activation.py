@@ -12,7 +12,7 @@ from numba import njit
 from edgeinfer.activation_codes import ACTIVATION_CODES
 from edgeinfer.kernels.registry import Simd
 from edgeinfer.kernels.vector_math import vector_erf, vector_exp, vector_sigmoid, vector_tanh
-from edgeinfer.simd.vectors import clamp, select, widen
+from edgeinfer.simd.vectors import select, widen
 
 _F = np.float32
 _RELU, _CLIP, _LEAKY_RELU, _HARD_SIGMOID, _HARD_SWISH, _SIGMOID, _SILU, _TANH, _GELU, _ELU = (
@@ -42,7 +42,7 @@ def activate(simd: Simd) -> Callable[..., Any]:
     """
     if simd.numbers == "f16":
         return _activate_wide(simd)
-    splat = simd.splat
+    splat, clamp = simd.splat, simd.clamp
     exp, sigmoid, tanh, erf = vector_exp(simd), vector_sigmoid(simd), vector_tanh(simd), vector_erf(simd)
 
     @njit(forceinline=True, error_model="numpy")

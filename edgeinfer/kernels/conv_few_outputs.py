@@ -26,7 +26,6 @@ from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.tile import TileOps
-from edgeinfer.simd.vectors import clamp
 
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)], "neon": [(8, 2)]}
 
@@ -130,7 +129,7 @@ def float_output(
 ) -> FewOutputsArithmetic:
     """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``FewOutputsArithmetic``."""
     load, store_first, splat, load_first = simd.load, simd.store_first, simd.splat, simd.load_first
-    apply, floats = activate(simd), simd.buffer
+    apply, clamp, floats = activate(simd), simd.clamp, simd.buffer
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:

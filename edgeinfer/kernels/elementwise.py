@@ -14,7 +14,6 @@ from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.kernels.vector_math import vector_erf, vector_exp, vector_log
 from edgeinfer.simd.pointers import claim
 from edgeinfer.simd.vectors import (
-    clamp,
     maximum,
     minimum,
     select,
@@ -100,7 +99,7 @@ def f32_binary(simd: Simd) -> Callable[..., None]:
 
     ``a_i`` and ``b_i`` are floats from one index of dimension i to the next; ``a_inner`` and ``b_inner`` are 1 or 0.
     """
-    lanes, load, store, splat = simd.lanes, simd.load, simd.store, simd.splat
+    lanes, load, store, splat, clamp = simd.lanes, simd.load, simd.store, simd.splat, simd.clamp
     load_first, store_first, splat_element = simd.load_first, simd.store_first, simd.splat_element
     apply, buffer = activate(simd), simd.buffer
 

@@ -23,7 +23,7 @@ from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, buffer_f32, claim, scratch_f32
 from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
-from edgeinfer.simd.vectors import clamp, fma, vector_sqrt, widen
+from edgeinfer.simd.vectors import fma, vector_sqrt, widen
 
 # Pixels whose mean the others are compared with.
 SAMPLE = 8
@@ -59,7 +59,7 @@ def channel_statistics(
     ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements as
     float32.
     """
-    lanes, store, splat = simd.lanes, simd.store, simd.splat
+    lanes, store, splat, clamp = simd.lanes, simd.store, simd.splat, simd.clamp
     line = LINE_BYTES // element_bytes if simd.level.architecture == "x86_64" else 0
 
     @njit(error_model="numpy")
@@ -202,7 +202,7 @@ def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer:
     done ``lanes`` at a time: so many are ``channels`` whole vectors, each with its own vector of scales. Where
     ``channels`` is not a multiple of ``lanes``, these are laid out in scratch memory first.
     """
-    lanes, load, splat = simd.lanes, simd.load, simd.splat
+    lanes, load, splat, clamp = simd.lanes, simd.load, simd.splat, simd.clamp
     read, read_first, write, write_first = reader.whole, reader.first, writer.whole, writer.first
     read_residual, read_first_residual = residual_reader.whole, residual_reader.first
     x_buffer, residual_buffer, y_buffer = reader.buffer, residual_reader.buffer, writer.buffer

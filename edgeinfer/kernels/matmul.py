@@ -18,7 +18,6 @@ from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import buffer_f32, buffer_i64, claim, scratch_f32
 from edgeinfer.simd.tile import TileOps
-from edgeinfer.simd.vectors import clamp
 
 MATMUL_PARAMS = struct(
     "a b bias y offsets batch rows depth columns a_row b_row b_column"
@@ -47,7 +46,7 @@ def f32_matmul(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     many, single = _rows(TileOps(simd, tile_rows, vectors)), _rows(TileOps(simd, 1, vectors))
     block_columns = vectors * simd.lanes
     lanes, load_first, store_first, splat = simd.lanes, simd.load_first, simd.store_first, simd.splat
-    copy, apply = copy_floats(simd), activate(simd)
+    copy, apply, clamp = copy_floats(simd), activate(simd), simd.clamp
 
     @njit(error_model="numpy")
     def pack_panel(panel: Any, b: Any, first: Any, depth: Any, count: Any, b_row: Any, b_column: Any) -> None:

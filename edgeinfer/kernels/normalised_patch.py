@@ -17,7 +17,7 @@ from edgeinfer.kernels.patch import PAD_CONSTANT, row_reader, zero_border
 from edgeinfer.kernels.registry import Simd, struct
 from edgeinfer.simd.pointers import advance, buffer_f32
 from edgeinfer.simd.shared import shared
-from edgeinfer.simd.vectors import clamp, fma, widen
+from edgeinfer.simd.vectors import fma, widen
 
 # affine: scales [channels] of an image and from affine_pitch on shifts, float32; -1 for a picture as it is.
 # affine_image: floats from one image's scales to the next's, 0 if all share them.
@@ -32,17 +32,32 @@ def normalised_patch_reader(simd: Simd) -> Callable[..., None]:
     the others.
     """
     lanes, load, store, narrow = simd.lanes, simd.load, simd.store, simd.narrow
-    load_affine, splat = simd.wide.load, simd.wide.splat
+    load_affine, splat, clamp = simd.wide.load, simd.wide.splat, simd.wide.clamp
+
+    @njit(forceinline=True, error_model="numpy")
+    def normalised(patch: Any, at: Any, affine: Any) -> Any:
+        scale, shift, low, high = affine
+        return narrow(clamp(fma(widen(load(patch, at)), scale, shift), low, high))
 
     @shared
     def normalise(
         patch: Any, place: Any, pixels: Any, channels: Any, scales: Any, shifts: Any, low: Any, high: Any
     ) -> None:
-        lowest, highest = splat(np.float32(low)), splat(np.float32(high))
         for c in range(0, channels, lanes):
-            scale, shift = load_affine(scales, c), load_affine(shifts, c)
-            for at in range(place + c, place + c + pixels * channels, channels):
-                store(patch, at, narrow(clamp(fma(widen(load(patch, at)), scale, shift), lowest, highest)))
+            affine = load_affine(scales, c), load_affine(shifts, c), splat(np.float32(low)), splat(np.float32(high))
+            at, end = place + c, place + c + pixels * channels
+            while at + 3 * channels < end:
+                second, third, fourth = at + channels, at + 2 * channels, at + 3 * channels
+                y0, y1 = normalised(patch, at, affine), normalised(patch, second, affine)
+                y2, y3 = normalised(patch, third, affine), normalised(patch, fourth, affine)
+                store(patch, at, y0)
+                store(patch, second, y1)
+                store(patch, third, y2)
+                store(patch, fourth, y3)
+                at += 4 * channels
+            while at < end:
+                store(patch, at, normalised(patch, at, affine))
+                at += channels
 
     @njit(forceinline=True, error_model="numpy")
     def finish_row(patch: Any, place: Any, p: Any, left: Any, columns: Any, scales: Any) -> None:

@@ -20,7 +20,7 @@ from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.pointers import as_i32, buffer_f32, buffer_i32, buffer_u8
-from edgeinfer.simd.vectors import clamp, to_f32
+from edgeinfer.simd.vectors import to_f32
 
 TILES = {"avx512": [(8, 2)], "avx2": [(4, 2)], "v128": [(4, 2)], "neon": [(8, 2)]}
 
@@ -30,7 +30,7 @@ def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops, pixel = ByteTileOps(simd, tile_rows, vectors), ByteTileOps(simd, 1, 1)
     as_tile, store_bytes = pixel.float_tile, pixel.store_bytes
-    load, load_i32, store_first, splat = simd.load, simd.load_i32, simd.store_first, simd.splat
+    load, load_i32, store_first, splat, clamp = simd.load, simd.load_i32, simd.store_first, simd.splat, simd.clamp
     apply = activate(simd)
 
     @njit(forceinline=True, error_model="numpy")

@@ -12,7 +12,6 @@ from edgeinfer.activation_codes import BINARY_CODES
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
-from edgeinfer.simd.vectors import clamp
 
 # As the float kernel's; flips and zero points as in QUANTIZE_PARAMS; low and high bound the integers less y's zero
 # point.
@@ -29,7 +28,7 @@ _MUL = BINARY_CODES["Mul"]
 @kernel_family("qu8_binary", QUANTIZED_BINARY_PARAMS)
 def qu8_binary(simd: Simd) -> Callable[..., None]:
     """``y = quantize(clamp(dequantize(a) + dequantize(b)))``, or the product; dimensions as in ``f32_binary``."""
-    lanes, splat = simd.lanes, simd.splat
+    lanes, splat, clamp = simd.lanes, simd.splat, simd.clamp
     octets = byte_vectors(simd)
     load, load_first, store, store_first = octets.load, octets.load_first, octets.store, octets.store_first
     load_group, store_group, group = octets.load_group, octets.store_group, octets.group

@@ -23,7 +23,7 @@ from edgeinfer.kernels.instance_norm import (
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8
-from edgeinfer.simd.vectors import clamp, fma
+from edgeinfer.simd.vectors import fma
 
 
 @kernel_family("qu8_channel_statistics", STATISTICS_PARAMS)
@@ -98,7 +98,7 @@ def _residual_bytes(simd: Simd) -> Elements:
 
 
 def _quantizing(simd: Simd) -> Elements:
-    octets, splat = byte_vectors(simd), simd.splat
+    octets, splat, clamp = byte_vectors(simd), simd.splat, simd.clamp
     store_bytes, store_first_bytes = octets.store, octets.store_first
 
     @njit(forceinline=True, error_model="numpy")

@@ -12,7 +12,7 @@ from edgeinfer.kernels.pool import POOL_INTEGERS, PoolArithmetic, pool_rows
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
-from edgeinfer.simd.vectors import clamp, select, vector_floor
+from edgeinfer.simd.vectors import select, vector_floor
 
 # Flip, zero points and bounds as in QUANTIZE_PARAMS.
 QUANTIZED_POOL_PARAMS = struct(f"{POOL_INTEGERS} x_zero_point y_zero_point", "x_scale y_scale low high")
@@ -22,7 +22,7 @@ GLOBAL_POOL_PARAMS = struct("x y pixels channels flip x_zero_point y_zero_point 
 @kernel_family("qu8_pool", QUANTIZED_POOL_PARAMS)
 def qu8_pool(simd: Simd) -> Callable[..., None]:
     """MaxPool of bytes and AveragePool of the numbers that they stand for; a tile is one row of output pixels."""
-    lanes, splat = simd.lanes, simd.splat
+    lanes, splat, clamp = simd.lanes, simd.splat, simd.clamp
     octets = byte_vectors(simd)
     load_bytes, load_first, store_bytes, store_first = octets.load, octets.load_first, octets.store, octets.store_first
 
@@ -57,7 +57,7 @@ _FINE, _FINE_INVERSE = np.float32(1 << 12), np.float32(2.0**-12)
 @kernel_family("qu8_global_average_pool", GLOBAL_POOL_PARAMS)
 def qu8_global_average_pool(simd: Simd) -> Callable[..., None]:
     """``y = round((sum(x) - pixels * x_zero_point) * factor) + y_zero_point``; a tile is one image's vector."""
-    lanes, splat = simd.lanes, simd.splat
+    lanes, splat, clamp = simd.lanes, simd.splat, simd.clamp
     octets = byte_vectors(simd)
     load, load_first, store, store_first = octets.load, octets.load_first, octets.store, octets.store_first
 

@@ -17,7 +17,6 @@ from edgeinfer.kernels.registry import Simd
 from edgeinfer.simd.vectors import (
     bits_to_f32,
     bits_to_i32,
-    clamp,
     copysign,
     fma,
     polynomial,
@@ -64,7 +63,7 @@ _LN2_HIGH, _LN2_LOW = _F(0.693359375), _F(-2.12194440e-4)
 @functools.cache
 def vector_exp(simd: Simd) -> Callable[..., Any]:
     """``exp(x)``: x = n ln 2 + r, exp(x) = 2^n exp(r); the power of two in two factors so that subnormals are right."""
-    splat, splat_i32 = simd.splat, simd.splat_i32
+    splat, splat_i32, clamp = simd.splat, simd.splat_i32, simd.clamp
     tail = polynomial(simd.vector, _EXP)
 
     @njit(forceinline=True, error_model="numpy")
@@ -146,7 +145,7 @@ def vector_sigmoid(simd: Simd) -> Callable[..., Any]:
 @functools.cache
 def vector_erf(simd: Simd) -> Callable[..., Any]:
     """``erf(x)``: x + x P(x^2) up to 1, then 1 - exp(Q(|x|)), which is 1 from 4 on."""
-    splat, exp = simd.splat, vector_exp(simd)
+    splat, clamp, exp = simd.splat, simd.clamp, vector_exp(simd)
     near, far = polynomial(simd.vector, _ERF_SMALL[::-1]), polynomial(simd.vector, _ERFC_LOG[::-1])
 
     @njit(forceinline=True, error_model="numpy")

@@ -28,7 +28,6 @@ from edgeinfer.kernels.winograd_transforms import for_each, input_transform, out
 from edgeinfer.simd.pointers import advance, as_i32, claim, opaque_pointer
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.transpose import transpose_block
-from edgeinfer.simd.vectors import clamp
 
 # Rows are output channels here, columns tiles of the picture.
 TILES = {"avx2": [(3, 4)]}
@@ -45,7 +44,7 @@ def f32_winograd_pixels(simd: Simd, outputs: int, vectors: int) -> Callable[...,
     ``task_rows`` and ``task_columns`` count tiles; a row of a task's tiles fits a register tile.
     """
     ops, lanes, floats, scratch = TileOps(simd, outputs, vectors), simd.lanes, simd.buffer, simd.scratch
-    load, store, splat = simd.load, simd.store, simd.splat
+    load, store, splat, clamp = simd.load, simd.store, simd.splat, simd.clamp
     zeros, outer, store_tile, columns = ops.zeros, ops.outer, ops.store, ops.columns
     transform_down = input_transform(simd, SIZE, store)
     transform_across = phased_input_transform(simd, SIZE, PART)

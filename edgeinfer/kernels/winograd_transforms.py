@@ -19,7 +19,6 @@ from edgeinfer.kernels.registry import Simd
 from edgeinfer.minimal_filtering import input_matrix, output_matrix
 from edgeinfer.simd.linear_map import linear_map, phased_linear_map
 from edgeinfer.simd.pointers import opaque_pointer
-from edgeinfer.simd.vectors import clamp
 
 
 def for_each(count: int, act: Callable[..., None]) -> Callable[..., None]:
@@ -158,7 +157,7 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     ``spare[at]`` and the ``output`` vectors from there on may be overwritten.
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
-    store, store_first, splat = simd.store, simd.store_first, simd.splat
+    store, store_first, splat, clamp = simd.store, simd.store_first, simd.splat, simd.clamp
     activate_row, store_each = row_activation(simd), _store_each(output, simd.store)
 
     @njit(forceinline=True, error_model="numpy")

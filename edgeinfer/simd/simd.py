@@ -20,7 +20,7 @@ from edgeinfer.simd.pointers import (
     scratch_f16,
     scratch_f32,
 )
-from edgeinfer.simd.vectors import Vector, narrow_to, splat_value
+from edgeinfer.simd.vectors import Vector, clamp_by_comparing, clamp_keeping_nan, narrow_to, splat_value
 
 _I32 = ir.IntType(32)
 
@@ -47,6 +47,7 @@ class Simd:
         splat_element: ``splat_element(pointer, index)``: the element ``pointer[index]`` in all lanes.
         narrow: ``narrow(vector)``: a float32 vector rounded to the format; ``widen`` is its counterpart.
         wide: operations on float32 vectors of as many lanes; of this format where it is float32 itself.
+        clamp: ``clamp(value, low, high)``: ``min(max(value, low), high)`` of vectors; NaN stays NaN.
         splat_i32: ``splat_i32(scalar)``: an int32 in all lanes.
         load_i32, store_i32: int32 vectors from and to int32 pointers.
         iota: ``iota()``: int32 lanes 0, 1, 2, …
@@ -75,6 +76,7 @@ class Simd:
         self.splat_element = _splat_element(self.vector, self.pointer)
         self.narrow = narrow_to(self.vector)
         self.wide = Simd(level, "f32", self.lanes) if half else self
+        self.clamp = clamp_keeping_nan if level.keeps_nan else clamp_by_comparing
         self.splat_i32 = _splat(self.integers, types.int32)
         self.iota = _iota(self.integers)
         self.lane = _lane(self.wide.vector)

@@ -301,7 +301,13 @@ reduce_min = _reduction("fminimum", None)
 
 
 @njit(forceinline=True, error_model="numpy")
-def clamp(value: Any, low: Any, high: Any) -> Any:
+def clamp_by_comparing(value: Any, low: Any, high: Any) -> Any:
     """``min(max(value, low), high)`` for vectors; NaN stays NaN."""
     value = select(value < low, low, value)
     return select(value > high, high, value)
+
+
+@njit(forceinline=True, error_model="numpy")
+def clamp_keeping_nan(value: Any, low: Any, high: Any) -> Any:
+    """As ``clamp_by_comparing``, where a processor has instructions for ``maximum`` and ``minimum``."""
+    return minimum(maximum(value, low), high)

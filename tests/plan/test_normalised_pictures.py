@@ -120,3 +120,20 @@ def test_the_source_is_kept_until_the_convolution_reads_it():
     level = LEVELS[0]
     kernel = next(name for name in candidates(graph, level) if name.startswith("f32_winograd"))
     assert "f32_scale_shift" not in families_of(graph, level, kernel)
+
+
+@pytest.mark.skipif("dotprod" not in available_levels(), reason="this CPU has no Armv8.2 float16")
+def test_float16_pictures_are_normalised_in_float32():
+    graph = graph_of(outputs=32)
+    graph.types["x"] = TensorType(DType.FLOAT32, (1, *SIZE, 32))
+    x = 3 * np.random.default_rng(2).standard_normal((1, *SIZE, 32), np.float32) + 1
+    kernels = kernels_for("dotprod")
+    (kernel,) = kernels.kernel_set.family("f16_winograd2x2")
+    expected = run_graph(graph, {"x": x})["y"]
+    choices = {"conv": kernel.name}
+    with Session(graph, threads=2, kernels=kernels, precision="float16", choices=choices) as session:
+        result = session.run({"x": x})["y"]
+        families = [step.call.kernel.family for step in session.plan({"x": x.shape}).native_steps()]
+    assert kernel.family in families
+    assert "f16_scale_shift" not in families
+    assert np.abs(result - expected).max() / np.abs(expected).max() < 0.01
