@@ -20,7 +20,7 @@ from edgeinfer.simd.pointers import (
     scratch_f16,
     scratch_f32,
 )
-from edgeinfer.simd.vectors import Vector, clamp_by_comparing, clamp_keeping_nan, narrow_to, splat_value
+from edgeinfer.simd.vectors import Vector, clamp_of, narrow_to, splat_value
 
 _I32 = ir.IntType(32)
 
@@ -76,7 +76,7 @@ class Simd:
         self.splat_element = _splat_element(self.vector, self.pointer)
         self.narrow = narrow_to(self.vector)
         self.wide = Simd(level, "f32", self.lanes) if half else self
-        self.clamp = clamp_keeping_nan if level.keeps_nan else clamp_by_comparing
+        self.clamp = clamp_of(self.vector, level.keeps_nan)
         self.splat_i32 = _splat(self.integers, types.int32)
         self.iota = _iota(self.integers)
         self.lane = _lane(self.wide.vector)

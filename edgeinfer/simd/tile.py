@@ -25,7 +25,7 @@ from edgeinfer.simd.simd import (
     masked_store,
     pointer_to,
 )
-from edgeinfer.simd.vectors import Vector, llvm_function, splat_value
+from edgeinfer.simd.vectors import Vector, clamped, llvm_function, splat_value
 
 _I64 = ir.IntType(64)
 
@@ -370,16 +370,9 @@ def _clamp(tile: Tile, keeps_nan: bool) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             low, high = (splat_value(builder, tile.vector, as_element(builder, tile.vector, a)) for a in args[1:])
 
-            def compared(vector: Any) -> Any:
-                vector = builder.select(builder.fcmp_ordered("<", vector, low), low, vector)
-                return builder.select(builder.fcmp_ordered(">", vector, high), high, vector)
-
-            def bounded(vector: Any) -> Any:
-                vector = builder.call(llvm_function(builder, "maximum", tile.vector, 2), [vector, low])
-                return builder.call(llvm_function(builder, "minimum", tile.vector, 2), [vector, high])
-
-            bound = bounded if keeps_nan else compared
-            return pack_tile(builder, tile, [bound(vector) for vector in tile_vectors(builder, tile, args[0])])
+            vectors = tile_vectors(builder, tile, args[0])
+            bounded = [clamped(builder, tile.vector, vector, low, high, keeps_nan) for vector in vectors]
+            return pack_tile(builder, tile, bounded)
 
         return tile(tile, types.float32, types.float32), codegen
 

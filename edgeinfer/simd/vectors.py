@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -300,14 +300,27 @@ reduce_max = _reduction("fmaximum", None)
 reduce_min = _reduction("fminimum", None)
 
 
-@njit(forceinline=True, error_model="numpy")
-def clamp_by_comparing(value: Any, low: Any, high: Any) -> Any:
-    """``min(max(value, low), high)`` for vectors; NaN stays NaN."""
-    value = select(value < low, low, value)
-    return select(value > high, high, value)
+def clamped(builder: Any, vector: Vector, value: Any, low: Any, high: Any, keeps_nan: bool) -> Any:
+    """LLVM value: ``min(max(value, low), high)`` of vectors; NaN stays NaN.
+
+    ``keeps_nan`` tells whether the processor has instructions for LLVM's maximum and minimum.
+    """
+    if keeps_nan:
+        value = builder.call(llvm_function(builder, "maximum", vector, 2), [value, low])
+        return builder.call(llvm_function(builder, "minimum", vector, 2), [value, high])
+    value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+    return builder.select(builder.fcmp_ordered(">", value, high), high, value)
 
 
-@njit(forceinline=True, error_model="numpy")
-def clamp_keeping_nan(value: Any, low: Any, high: Any) -> Any:
-    """As ``clamp_by_comparing``, where a processor has instructions for ``maximum`` and ``minimum``."""
-    return minimum(maximum(value, low), high)
+def clamp_of(vector: Vector, keeps_nan: bool) -> Any:
+    """An intrinsic ``clamp(value, low, high)`` for three vectors, see ``clamped``."""
+
+    @intrinsic
+    def clamp(typing_context: Any, value: Any, low: Any, high: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, low, high = args
+            return clamped(builder, vector, value, low, high, keeps_nan)
+
+        return vector(vector, vector, vector), codegen
+
+    return clamp

@@ -56,30 +56,29 @@ def _part(source: str, kind: str, first: int, step: int, lanes: int) -> str:
 
 def _vpdpbusd(name: str, lanes: int) -> str:
     """Four products of unsigned and signed bytes added to each sum."""
-    sums, octets, wide = f"<{lanes} x i32>", f"<{4 * lanes} x i8>", f"<{4 * lanes} x i32>"
-    lines = [
-        f"%x = zext {octets} %a to {wide}",
-        f"%w = sext {octets} %b to {wide}",
-        f"%p = mul {wide} %x, %w",
-        *(f"%p{byte} = {_part('%p', 'i32', byte, 4, lanes)}" for byte in range(4)),
-        *(f"%s{byte + 1} = add {sums} {f'%s{byte}' if byte else '%c'}, %p{byte}" for byte in range(4)),
-        f"ret {sums} %s4",
-    ]
-    return _function(name, sums, f"{sums} %c, {octets} %a, {octets} %b", lines)
+    sums, factors = f"<{lanes} x i32>", f"<{4 * lanes} x i8>"
+    lines = _added_products(lanes, 4, "zext", factors, "%c")
+    return _function(name, sums, f"{sums} %c, {factors} %a, {factors} %b", lines)
 
 
 def _pmaddwd(name: str, lanes: int) -> str:
     """Two products of words added up."""
-    sums, words, wide = f"<{lanes} x i32>", f"<{2 * lanes} x i16>", f"<{2 * lanes} x i32>"
-    lines = [
-        f"%x = sext {words} %a to {wide}",
-        f"%w = sext {words} %b to {wide}",
+    sums, factors = f"<{lanes} x i32>", f"<{2 * lanes} x i16>"
+    lines = _added_products(lanes, 2, "sext", factors, "zeroinitializer")
+    return _function(name, sums, f"{factors} %a, {factors} %b", lines)
+
+
+def _added_products(lanes: int, count: int, widen: str, factors: str, start: str) -> list[str]:
+    """Lines that add ``count`` neighbouring products of ``%a``, which ``widen`` makes int32, and signed ``%b``."""
+    sums, wide = f"<{lanes} x i32>", f"<{count * lanes} x i32>"
+    return [
+        f"%x = {widen} {factors} %a to {wide}",
+        f"%w = sext {factors} %b to {wide}",
         f"%p = mul {wide} %x, %w",
-        *(f"%p{word} = {_part('%p', 'i32', word, 2, lanes)}" for word in range(2)),
-        f"%s = add {sums} %p0, %p1",
-        f"ret {sums} %s",
+        *(f"%p{place} = {_part('%p', 'i32', place, count, lanes)}" for place in range(count)),
+        *(f"%s{place + 1} = add {sums} {f'%s{place}' if place else start}, %p{place}" for place in range(count)),
+        f"ret {sums} %s{count}",
     ]
-    return _function(name, sums, f"{words} %a, {words} %b", lines)
 
 
 def _cvtneps2bf16(name: str, lanes: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.avx512.avx512 import missing
 from tests.avx512.stand_ins import with_stand_ins
 
 SCRIPT = Path(__file__).with_name("avx512.py")
@@ -17,18 +16,7 @@ CALL = "  %1 = call <16 x i32> @llvm.x86.avx512.{name}.512(<16 x i32> %s, <64 x 
 MODULE = CALL + "declare <16 x i32> @llvm.x86.avx512.{name}.512(<16 x i32>, <64 x i8>, <64 x i8>)\n"
 
 
-def _missing() -> str:
-    if platform.machine() != "x86_64":
-        return "stand-ins are for x86-64"
-    spec = importlib.util.spec_from_file_location("avx512", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.missing()
-
-
-@pytest.mark.skipif(bool(_missing()), reason=_missing())
+@pytest.mark.skipif(bool(missing()), reason=missing())
 def test_kernels_of_avx512_with_stand_ins():
     chosen = "37x3x3x3 or rounded_factors or (vnni and not avxvnni and QConv and 2x4x6x) or (avx512 and Tanh)"
     rounded_factors = "test_direct_products_are_those_of_rounded_factors[(9, 14, 32, 48, 1)-{}-Relu-2]"
