@@ -18,8 +18,8 @@ from edgeinfer.simd.tile import TileOps
 
 QUANTIZED_CONV_PARAMS = struct(
     # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place;
-    # whether y's rounding is plain, see edgeinfer.simd.rounding
-    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch plain_y",
+    # whether y's rounding is plain, see edgeinfer.simd.rounding; 128 where kernels of words read unsigned bytes, else 0
+    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch plain_y flip",
     CONV_FLOATS + " y_scale",
 )
 

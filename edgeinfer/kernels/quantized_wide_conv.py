@@ -7,73 +7,39 @@ counts pairs of a pixel, ``x_channels`` its bytes, a multiple of 4; ``fill`` is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from numba import njit
 
 from edgeinfer.kernels.direct_conv import direct_conv
-from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.products import with_prefetches
-from edgeinfer.kernels.quantized_conv import quantized_arithmetic, zero_point_border
+from edgeinfer.kernels.quantized_conv import quantized_arithmetic
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.simd.pointers import as_bytes
-from edgeinfer.simd.word_tile import widen, word_products
+from edgeinfer.kernels.word_patch import word_patch_reader
+from edgeinfer.simd.word_tile import word_products
 
 TILES = {"avx2": [(6, 2), (5, 2), (4, 2), (7, 1)], "avxvnni": []}
 
-_WHOLE, _LEAST = 16, 4
 
-
-def wide_patch_reader(simd: Simd) -> Callable[..., None]:
-    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch with pairs of words.
-
-    As ``patch_reader``, for one group without upsampling.
-    """
-    fill, border, widen_whole, widen_least = fill_floats(simd), zero_point_border(simd), widen(_WHOLE), widen(_LEAST)
-
-    @njit(error_model="numpy")
-    def read_bytes(patch: Any, place: Any, x: Any, at: Any, count: Any) -> None:
-        whole = count - count % _WHOLE
-        for i in range(0, whole, _WHOLE):
-            widen_whole(patch, place + i // 2, x, at + i)
-        for i in range(whole, count, _LEAST):
-            widen_least(patch, place + i // 2, x, at + i)
+@functools.cache
+def _patch_reader(simd: Simd) -> Callable[..., None]:
+    """As ``patch_reader``."""
+    read_words = word_patch_reader(simd)
 
     @njit(forceinline=True, error_model="numpy")
     def read(
         patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
     ) -> None:
-        picture, width, pairs, octets, outside = as_bytes(x), p.width, p.channels, p.x_channels, border(p)
-        pitch = columns * pairs
-        for row in range(rows):
-            source = source_index(top + row, p.height, p.pad_mode)
-            if source < 0:
-                fill(patch, row * pitch, outside, pitch)
-                continue
-            start = image + source * width * octets
-            column = 0
-            while column < columns:
-                position = left + column
-                place = row * pitch + column * pairs
-                if 0 <= position < width:
-                    inside = min(columns - column, width - position)
-                    read_bytes(patch, place, picture, start + position * octets, inside * octets)
-                    column += inside
-                    continue
-                pixel = source_index(position, width, p.pad_mode)
-                if pixel < 0:
-                    fill(patch, place, outside, pairs)
-                else:
-                    read_bytes(patch, place, picture, start + pixel * octets, octets)
-                column += 1
+        read_words(patch, x, p, image, top, left, rows, columns)
 
     return read
 
 
-@kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2)
+@kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2, words=1, x_offset=128)
 def qu8_wide_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """Convolution with any kernel size, stride and dilation, one group, no upsampling."""
+    """Convolution with any kernel size, stride and dilation, one group."""
     inner = with_prefetches(word_products(simd, tile_rows, vectors), vectors * simd.lanes)
-    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, wide_patch_reader(simd), inner, in_place=False))
+    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, _patch_reader(simd), inner, in_place=False))

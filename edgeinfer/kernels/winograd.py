@@ -43,48 +43,69 @@ NEON_TILES = {"neon": [(4, 4)]}
 
 
 @dataclass(frozen=True)
-class WinogradProducts:
-    """How the transformed input is kept and multiplied.
+class WinogradArithmetic:
+    """What a number format brings along: compiled functions.
 
     Attributes:
+        simd: vectors of the units of x.
+        rows: tiles of pixels of a register tile.
+        columns: output channels of a register tile.
         output: pixels of an output tile along one axis.
-        width: channels that one unit of V and U, a float or four bytes, holds.
+        width: channels of x that one unit of V and U, a float or four bytes, holds.
+        zeros: the register tile to start from, see ``TileOps``.
+        store_tile: writes a register tile, see ``TileOps``.
         inner: adds outer products to a tile, see ``prefetching_products``.
-        store_units: ``store_units(v, index, vector)``: writes a vector of channels as units.
+        transform_down: ``B^T d`` from the patch to vectors of x, see ``input_transform``.
+        transform_across: the same from these to vectors of units.
+        read_patch: ``read(patch, x, p, worker, image, top, left, rows, columns)``, see ``patch_reader``.
+        transform_back: see ``inverse_transform``.
         taps: taps of the filter along one axis; with strides those of the first phase.
         stride: the convolution's stride along both axes; the filter has ``stride * taps - stride + 1`` taps.
     """
 
+    simd: Simd
+    rows: int
+    columns: int
     output: int
     width: int
+    zeros: Callable[..., Any]
+    store_tile: Callable[..., None]
     inner: Callable[..., Any]
-    store_units: Callable[..., None]
+    transform_down: Callable[..., None]
+    transform_across: Callable[..., None]
+    read_patch: Callable[..., None]
+    transform_back: Callable[..., None]
     taps: int = 3
     stride: int = 1
 
 
-def float_products(
-    simd: Simd, tile_rows: int, vectors: int, output: int, taps: int = 3, stride: int = 1
-) -> WinogradProducts:
-    """Products of float32 or float16."""
-    ops = TileOps(simd, tile_rows, vectors)
-    return WinogradProducts(output, 1, prefetching_products(ops), simd.store, taps, stride)
+def float_arithmetic(
+    simd: Simd, tile_rows: int, vectors: int, output: int, taps: int = 3, stride: int = 1,
+    inner: Callable[..., Any] | None = None, width: int = 1, store_units: Callable[..., None] | None = None,
+) -> WinogradArithmetic:  # fmt: skip
+    """float32 or float16; ``inner`` multiplies units of ``width`` channels, which ``store_units`` writes."""
+    ops, size = TileOps(simd, tile_rows, vectors), output + taps - 1
+    return WinogradArithmetic(
+        simd, tile_rows, ops.columns, output, width, ops.zeros, ops.store, inner or prefetching_products(ops),
+        input_transform(simd, size, simd.store), input_transform(simd, size, store_units or simd.store),
+        normalised_patch_reader(simd), inverse_transform(simd, vectors, output, size), taps, stride,
+    )  # fmt: skip
 
 
-def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradProducts) -> Callable[..., None]:
-    """The body of a convolution kernel with the filter and stride of ``products``, dilation 1, one group."""
-    ops, lanes, output, width = TileOps(simd, tile_rows, vectors), simd.lanes, products.output, products.width
-    taps, stride, size = products.taps, products.stride, output + products.taps - 1
-    zeros, inner = ops.zeros, products.inner
-    store_tile, columns, floats, scratch = ops.store, ops.columns, simd.buffer, simd.scratch
-    transform_down = input_transform(simd, size, simd.store)
-    transform_across = input_transform(simd, size, products.store_units)
-    read_patch, transform_back = normalised_patch_reader(simd), inverse_transform(simd, vectors, output, size)
+def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
+    """The body of a convolution kernel with the filter and stride of ``arithmetic``, dilation 1, one group."""
+    simd, tile_rows, columns = arithmetic.simd, arithmetic.rows, arithmetic.columns
+    output, width, lanes = arithmetic.output, arithmetic.width, simd.lanes
+    taps, stride, size = arithmetic.taps, arithmetic.stride, output + arithmetic.taps - 1
+    zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store_tile
+    transform_down, transform_across = arithmetic.transform_down, arithmetic.transform_across
+    read_patch, transform_back = arithmetic.read_patch, arithmetic.transform_back
+    floats, scratch = simd.buffer, simd.scratch
     frequencies = size * size
     filter_units = (stride * (size - 1) + 1) ** 2
     # Where addresses take instructions of their own, the products of a tile lie at fixed distances.
-    fixed_pitch = ops.columns if ops.by_lane else 0
-    fixed_tile_pitch = frequencies * ops.columns + 4 * lanes
+    fixed_pitch = columns if simd.level.by_lane else 0
+    fixed_tile_pitch = frequencies * columns + 4 * lanes
 
     @njit(error_model="numpy")
     def to_frequencies(
@@ -187,19 +208,19 @@ def winograd_conv(simd: Simd, tile_rows: int, vectors: int, products: WinogradPr
 @kernel_family("f32_winograd4x4", NORMALISED_CONV_PARAMS, TILES, output=4, normalises=1)
 def f32_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 4))
 
 
 @kernel_family("f32_winograd2x2", NORMALISED_CONV_PARAMS, TILES, float16=FLOAT16_TILES, output=2, normalises=1)
 def f32_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 2x2 pixels."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 2))
 
 
 @kernel_family("f32_winograd6x6", NORMALISED_CONV_PARAMS, LARGE_TILES, output=6, normalises=1)
 def f32_winograd6x6(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd4x4``, with tiles of 6x6 pixels."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 6))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 6))
 
 
 @kernel_family(
@@ -207,7 +228,7 @@ def f32_winograd6x6(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
 )
 def f32_winograd7x7_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 2 and dilation 1, one group, by F(7, 2)."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 7, 2, 2))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 7, 2, 2))
 
 
 @kernel_family(
@@ -215,7 +236,7 @@ def f32_winograd7x7_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Cal
 )
 def f32_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd7x7_stride2_3x3``, by F(4, 2)."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 4, 2, 2))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 4, 2, 2))
 
 
 @kernel_family(
@@ -223,7 +244,7 @@ def f32_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Cal
 )
 def f32_winograd2x2_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``f32_winograd7x7_stride2_3x3``, by F(2, 2), whose filters are a third as large."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 2, 2, 2))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 2, 2, 2))
 
 
 @kernel_family(
@@ -231,4 +252,4 @@ def f32_winograd2x2_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Cal
 )
 def f32_winograd5x5_stride2_7x7(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """7x7 convolution with stride 2 and dilation 1, one group, by F(5, 4)."""
-    return winograd_conv(simd, tile_rows, vectors, float_products(simd, tile_rows, vectors, 5, 4, 2))
+    return winograd_conv(float_arithmetic(simd, tile_rows, vectors, 5, 4, 2))

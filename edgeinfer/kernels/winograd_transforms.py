@@ -82,7 +82,7 @@ def input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callab
 
 
 def _general_input_transform(simd: Simd, size: int, store: Callable[..., None]) -> Callable[..., None]:
-    apply, store_each = linear_map(simd, input_matrix(size)), _store_each(size, store)
+    apply, store_each = linear_map(simd, input_matrix(size)), storing_each(size, store)
 
     @njit(forceinline=True, error_model="numpy")
     def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, x_stride: Any) -> None:
@@ -97,7 +97,7 @@ def phased_input_transform(simd: Simd, size: int, phases: int) -> Callable[..., 
     Pixel t of a tile is the vector at ``x[index + t % phases * phase_stride + t // phases * step]``.
     """
     apply = phased_linear_map(simd, input_matrix(size), phases)
-    store_each = _store_each(size, simd.store)
+    store_each = storing_each(size, simd.store)
 
     @njit(forceinline=True, error_model="numpy")
     def transform(y: Any, y_index: Any, y_stride: Any, x: Any, x_index: Any, phase_stride: Any, step: Any) -> None:
@@ -139,8 +139,8 @@ def output_transform(simd: Simd, output: int, size: int) -> Callable[..., Any]:
     return {2: transform_2, 4: transform_4}[output]
 
 
-def _store_each(count: int, store: Callable[..., None]) -> Callable[..., None]:
-    """``store_each(values, (y, index, stride))``: a tuple of ``count`` vectors, each by ``store(y, index, vector)``."""
+def storing_each(count: int, store: Callable[..., None]) -> Callable[..., None]:
+    """``run(values, (y, index, stride))``: a tuple of ``count`` vectors, each by ``store(y, index, vector)``."""
 
     @njit(forceinline=True, error_model="numpy")
     def store_one(value: Any, k: Any, state: Any) -> None:
@@ -158,7 +158,7 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
     store, store_first, splat, clamp = simd.store, simd.store_first, simd.splat, simd.clamp
-    activate_row, store_each = row_activation(simd), _store_each(output, simd.store)
+    activate_row, store_each = row_activation(simd), storing_each(output, simd.store)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_one(value: Any, k: Any, state: Any) -> None:
@@ -212,7 +212,7 @@ def inverse_transform(simd: Simd, vectors: int, output: int, size: int) -> Calla
     """
     lanes, load, columns = simd.lanes, simd.load, vectors * simd.lanes
     transform, store_each, finish = (
-        output_transform(simd, output, size), _store_each(output, simd.store), finish_column(simd, output)
+        output_transform(simd, output, size), storing_each(output, simd.store), finish_column(simd, output)
     )  # fmt: skip
     floats = simd.buffer
 

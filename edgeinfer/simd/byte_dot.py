@@ -26,7 +26,7 @@ from edgeinfer.simd.lane_products import ALL_LOADS, RowLanes
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile
 from edgeinfer.simd.vectors import Vector, splat_value
-from edgeinfer.simd.word_tile import MULTIPLY_PAIRS
+from edgeinfer.simd.word_tile import multiply_pairs
 
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -140,20 +140,9 @@ def _pairs(lanes: int, architecture: str) -> Dot:
         value = builder.bitcast(value, words)
         return builder.ashr(builder.shl(value, eight), eight), builder.ashr(value, eight)
 
-    def multiply(builder: Any, a: Any, b: Any) -> Any:
-        if architecture == "x86_64":
-            return call_intrinsic(builder, MULTIPLY_PAIRS[lanes], quads, [a, b])
-        wide = ir.VectorType(_I32, 2 * lanes)
-        products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
-        index = ir.VectorType(_I32, lanes)
-        undefined = ir.Constant(wide, ir.Undefined)
-        even = builder.shuffle_vector(products, undefined, ir.Constant(index, list(range(0, 2 * lanes, 2))))
-        odd = builder.shuffle_vector(products, undefined, ir.Constant(index, list(range(1, 2 * lanes, 2))))
-        return builder.add(even, odd)
-
     def dot(builder: Any, sums: Any, x: Any, w: Any) -> Any:
         for a, b in zip(x, w, strict=True):
-            sums = builder.add(sums, multiply(builder, a, b))
+            sums = builder.add(sums, multiply_pairs(builder, architecture, lanes, a, b))
         return sums
 
     spread = _spread_quads(lanes, unsigned)

@@ -46,17 +46,19 @@ class Level:
     abi: str = ""
 
     @property
-    def byte_traits(self) -> dict[str, int]:
+    def byte_traits(self) -> dict[str, int | float]:
         """What the planner must know of ``dot``.
 
         What x is less than unsigned bytes (128: it is signed), whether weights lie in halves of quads, and depthwise
-        ones in quads, and whether tiles of an even number of rows multiply matrices.
+        ones in quads, whether tiles of an even number of rows multiply matrices, and what products of a vector of quads
+        take in direct convolutions as measured, in the time of a vector multiply-add.
         """
         return {
             "x_offset": 128 if self.dot in ("sdot", "smull") else 0,
             "halves": int(self.dot == "smull"),
             "quads": int(self.dot in ("sdot", "usdot")),
             "matrices": int(self.dot == "usdot"),
+            "quad_cost": 1.6 if self.dot == "vpdpbusd" else 3.4,
         }
 
     @property

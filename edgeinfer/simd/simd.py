@@ -66,18 +66,18 @@ class Simd:
         self.pointer = FLOAT16_POINTER if half else FLOAT32_POINTER
         self.buffer = buffer_f16 if half else buffer_f32
         self.scratch = scratch_f16 if half else scratch_f32
-        self.load = _load(self.vector, self.pointer)
-        self.store = _store(self.vector, self.pointer)
-        self.load_i32 = _load(self.integers, INT32_POINTER)
-        self.store_i32 = _store(self.integers, INT32_POINTER)
+        self.load = vector_load(self.vector, self.pointer)
+        self.store = vector_store(self.vector, self.pointer)
+        self.load_i32 = vector_load(self.integers, INT32_POINTER)
+        self.store_i32 = vector_store(self.integers, INT32_POINTER)
         self.load_first = _load_first(self.vector, self.pointer)
         self.store_first = _store_first(self.vector, self.pointer)
-        self.splat = _splat(self.vector, types.float32)
+        self.splat = vector_splat(self.vector, types.float32)
         self.splat_element = _splat_element(self.vector, self.pointer)
         self.narrow = narrow_to(self.vector)
         self.wide = Simd(level, "f32", self.lanes) if half else self
         self.clamp = clamp_of(self.vector, level.keeps_nan)
-        self.splat_i32 = _splat(self.integers, types.int32)
+        self.splat_i32 = vector_splat(self.integers, types.int32)
         self.iota = _iota(self.integers)
         self.lane = _lane(self.wide.vector)
 
@@ -94,7 +94,9 @@ def pointer_to(vector: Vector) -> Any:
 
 
 def as_element(builder: Any, vector: Vector, scalar: Any) -> Any:
-    """LLVM value: a float32 or int32 scalar as an element of a vector's kind."""
+    """LLVM value: a float32 or int32 scalar as an element of a vector's kind; a whole float32 for int16."""
+    if vector.kind == "i16":
+        return builder.fptosi(scalar, vector.llvm.element)
     return builder.fptrunc(scalar, ir.HalfType()) if vector.kind == "f16" else scalar
 
 
@@ -109,7 +111,9 @@ def element_pointer(builder: Any, pointer: Any, index: Any, vector: Vector) -> A
     return builder.bitcast(builder.gep(pointer, [index]), vector.llvm.as_pointer())
 
 
-def _load(vector: Vector, pointer_type: Any) -> Any:
+def vector_load(vector: Vector, pointer_type: Any) -> Any:
+    """An intrinsic ``load(pointer, index)``: a vector that begins at ``pointer[index]``."""
+
     @intrinsic
     def load(typing_context: Any, pointer: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -120,7 +124,9 @@ def _load(vector: Vector, pointer_type: Any) -> Any:
     return load
 
 
-def _store(vector: Vector, pointer_type: Any) -> Any:
+def vector_store(vector: Vector, pointer_type: Any) -> Any:
+    """An intrinsic ``store(pointer, index, vector)``, the counterpart of ``vector_load``."""
+
     @intrinsic
     def store(typing_context: Any, pointer: Any, index: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -183,7 +189,9 @@ def _store_first(vector: Vector, pointer_type: Any) -> Any:
     return store_first
 
 
-def _splat(vector: Vector, scalar_type: Any) -> Any:
+def vector_splat(vector: Vector, scalar_type: Any) -> Any:
+    """An intrinsic ``splat(scalar)``: a scalar in all lanes."""
+
     @intrinsic
     def splat(typing_context: Any, scalar: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

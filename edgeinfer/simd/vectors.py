@@ -1,4 +1,4 @@
-"""float32, float16 and int32 vectors of a fixed number of lanes as Numba types.
+"""float32, float16, int32 and int16 vectors of a fixed number of lanes as Numba types.
 
 Arithmetic is written with operators (``a * b + c``); comparisons give masks for ``select``.
 ``Simd`` gathers what depends on the number of lanes: loads, stores, splats.
@@ -18,11 +18,15 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 _I32 = ir.IntType(32)
 _FLOATS = ("f32", "f16")
-_ELEMENTS = {"f32": ir.FloatType(), "f16": ir.HalfType(), "i32": _I32, "i8": ir.IntType(8), "i1": ir.IntType(1)}
+_INTEGERS = ("i32", "i16")
+_ELEMENTS = {
+    "f32": ir.FloatType(), "f16": ir.HalfType(), "i32": _I32, "i16": ir.IntType(16), "i8": ir.IntType(8),
+    "i1": ir.IntType(1),
+}  # fmt: skip
 
 
 class Vector(types.Type):
-    """A vector register: ``lanes`` elements of kind ``f32``, ``f16``, ``i32``, ``i8`` or ``i1`` (a mask)."""
+    """A vector register: ``lanes`` elements of kind ``f32``, ``f16``, ``i32``, ``i16``, ``i8`` or ``i1`` (a mask)."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind = kind
@@ -37,7 +41,7 @@ class Vector(types.Type):
     @property
     def element_bytes(self) -> int:
         """Size of an element in memory."""
-        return {"f32": 4, "i32": 4, "f16": 2}.get(self.kind, 1)
+        return {"f32": 4, "i32": 4, "f16": 2, "i16": 2}.get(self.kind, 1)
 
 
 @register_model(Vector)
@@ -97,9 +101,9 @@ def _float_or_int(float_name: str, int_name: str) -> Callable[[Any, str, list], 
     return emit
 
 
-_binary_operator(operator.add, _float_or_int("fadd", "add"), (*_FLOATS, "i32"))
-_binary_operator(operator.sub, _float_or_int("fsub", "sub"), (*_FLOATS, "i32"))
-_binary_operator(operator.mul, _float_or_int("fmul", "mul"), (*_FLOATS, "i32"))
+_binary_operator(operator.add, _float_or_int("fadd", "add"), (*_FLOATS, *_INTEGERS))
+_binary_operator(operator.sub, _float_or_int("fsub", "sub"), (*_FLOATS, *_INTEGERS))
+_binary_operator(operator.mul, _float_or_int("fmul", "mul"), (*_FLOATS, *_INTEGERS))
 _binary_operator(operator.truediv, lambda builder, kind, args: builder.fdiv(*args), _FLOATS)
 _binary_operator(operator.and_, lambda builder, kind, args: builder.and_(*args), ("i32", "i1"))
 _binary_operator(operator.or_, lambda builder, kind, args: builder.or_(*args), ("i32", "i1"))

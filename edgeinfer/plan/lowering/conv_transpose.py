@@ -20,7 +20,8 @@ from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import emit_conv
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv
-from edgeinfer.plan.lowering.quantized_conv import emit_quantized_conv, read_quantization
+from edgeinfer.plan.lowering.quantized_conv import emit_quantized_conv
+from edgeinfer.plan.lowering.quantized_numbers import read_quantization
 
 
 @dataclass(frozen=True)

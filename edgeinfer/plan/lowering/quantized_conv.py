@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from edgeinfer.graph import FUSED, DType, Node
-from edgeinfer.graph.dtypes import INTEGER_RANGES
-from edgeinfer.ops.quantized_products import integer_bounds
+from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles
@@ -22,17 +19,26 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
-from edgeinfer.plan.lowering.copy import emit_copy
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
-from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.lowering.quantized_depthwise import (
     cut_integer_depthwise,
     image_rows_of,
     pack_integer_depthwise,
 )
+from edgeinfer.plan.lowering.quantized_numbers import (
+    Quantization,
+    bias_less_zero_point,
+    fill_unit,
+    multipliers,
+    quantized_bias,
+    quantized_bounds,
+    read_quantization,
+)
 from edgeinfer.plan.lowering.quantized_packing import in_halves, in_octets, multiplies_matrices
+from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, repeated, whole_quads
 from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
+from edgeinfer.plan.lowering.quantized_winograd import emit_quantized_winograd, quantized_winograd_choices
 from edgeinfer.plan.lowering.units import as_units, units_of
 from edgeinfer.plan.signed_bytes import takes_signed_bytes
 
@@ -40,141 +46,13 @@ from edgeinfer.plan.signed_bytes import takes_signed_bytes
 EXACT_FLOATS = 1 << 24
 # The large part of a bias is a multiple: 2**31 over it fits into float32's 24 bits.
 LARGE_BIAS_UNIT = 1 << 16
-QUAD = 4
 LARGEST_WEIGHT = 127
-TASK_PIXELS = 4096
 # Kernels copy pixels by vectors of so many bytes.
 VECTOR_BYTES = 16
 # Cycles of a product of words instead of one of bytes on a processor without dot products.
 WIDE_COST = 0.7
-# As in edgeinfer.simd.rounding: rounded sums below, plus a byte, are words.
-PLAIN_LIMIT = 32512.0
 # What a vector of sums takes to become bytes, and a tile beside all that.
 ROUNDING_INSTRUCTIONS, TILE_INSTRUCTIONS = 7, 25
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """The constants of a quantized convolution, all per output channel or scalar.
-
-    Attributes:
-        x_scale: float32.
-        x_zero_point: that of x as unsigned bytes.
-        signed: whether x holds signed bytes.
-        weight: weights less their zero point, laid out as the float convolution's: int8, or int16 below 256.
-        w_scale: float32 [out_channels].
-        y_scale: float32, None where y is float32.
-        y_zero_point: 0 where y is float32.
-        bias: int32 [out_channels].
-        part: names the part of the node's weights that these are, where they are not all.
-    """
-
-    x_scale: np.float32
-    x_zero_point: int
-    signed: bool
-    weight: np.ndarray
-    w_scale: np.ndarray
-    y_scale: np.float32 | None
-    y_zero_point: int
-    bias: np.ndarray
-    part: str = ""
-
-
-def read_quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
-    """Read the constant inputs of a QConv or QMatMul; ``out_axis`` is the weight's axis of output channels.
-
-    Raises:
-        NotNative: if one is computed at run time, or inputs, weights or output are not 8 bits wide.
-    """
-    x, _, _, weight, *_ = node.inputs
-    if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
-        raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
-    signed = context.dtype(x) is DType.INT8
-    integers = constant_input(node, context, 3).astype(np.int32)
-    per_channel = [1] * integers.ndim
-    per_channel[out_axis] = -1
-    w_zero_point = constant_input(node, context, 5)
-    integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
-    fitting = np.int8 if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127 else np.int16
-    quantized = bool(node.input(6))
-    if quantized and context.dtype(node.outputs[0]) not in BYTES:
-        raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
-    bias = constant_input(node, context, 8) if node.input(8) else np.zeros(1, np.int32)
-    x_zero_point = int(scalar_input(node, context, 2)) + (128 if signed else 0)
-    return Quantization(
-        np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
-        integers.astype(fitting), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
-        np.float32(scalar_input(node, context, 6)) if quantized else None,
-        int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
-    )  # fmt: skip
-
-
-def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization) -> dict[str, int | float]:
-    """Params fields for activation and bounds: those of the float output, or of y less its zero point."""
-    fields = activation_fields(node)
-    if numbers.y_scale is None:
-        return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0, "plain_y": 0}
-    dtype = context.dtype(node.outputs[0])
-    if fields["activation"]:
-        low, high = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
-    else:
-        name, parameters = node.attributes.get("activation", ""), node.attributes.get("activation_parameters", ())
-        low, high = integer_bounds(name or "Clip", parameters, numbers.y_scale, numbers.y_zero_point, dtype)
-    return {
-        **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
-        "low": low, "high": high, "plain_y": int(_rounds_plainly(node, context, numbers, low, high)),
-    }  # fmt: skip
-
-
-def _rounds_plainly(node: Node, context: LoweringContext, numbers: Quantization, low: int, high: int) -> bool:
-    """Whether y is bounded as kernels' bytes are, its zero point even, and every sum small enough for any x."""
-    dtype = DType.INT8 if takes_signed_bytes(context.kernels) else DType.UINT8
-    least, most = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
-    if context.dtype(node.outputs[0]) is not dtype or (low, high) != (least, most) or numbers.y_zero_point % 2:
-        return False
-    weights = np.abs(numbers.weight.reshape(numbers.weight.shape[0], -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
-    largest = max(numbers.x_zero_point, 255 - numbers.x_zero_point) * weights + np.abs(numbers.bias.astype(np.int64))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool((largest * multipliers(node, numbers).astype(np.float64) < PLAIN_LIMIT).all())
-
-
-def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
-    """What the int32 sums are multiplied by, float32 [out_channels]."""
-    with np.errstate(over="ignore"):
-        products = numbers.x_scale * numbers.w_scale
-    if numbers.y_scale is None or activation_fields(node)["activation"]:
-        return products
-    if np.isfinite(products).all():
-        return (products / numbers.y_scale).astype(np.float32)
-    # Rounded to float32 once, where float32 has no room for the product in between.
-    wide = np.float64(numbers.x_scale) * np.asarray(numbers.w_scale, np.float64) / np.float64(numbers.y_scale)
-    return wide.astype(np.float32)
-
-
-def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
-    """Values of output channels, padded with zeros to whole blocks of ``columns`` in each group."""
-    group_channels = values.size // groups
-    padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), values.dtype)
-    padded[:, :group_channels] = values.reshape(groups, group_channels)
-    return padded
-
-
-def as_quads(node: Node, context: LoweringContext, x: str, channels: int, flips: bool) -> str:
-    """A tensor whose pixels are whole quads: ``x`` itself, or a copy made by a step.
-
-    With ``flips`` signed bytes become unsigned ones that are 128 more, or the other way round.
-    """
-    if channels % QUAD == 0 and not flips:
-        return x
-    pixels, quads = math.prod(context.shape(x)) // channels, math.ceil(channels / QUAD)
-    y = context.temporary(f"{node.name}.quads", (pixels, QUAD * quads), DType.UINT8)
-    task_pixels = max(1, min(TASK_PIXELS, math.ceil(pixels / context.threads)))
-    values: dict[str, int | float | str] = {
-        "x": x, "y": y, "pixels": pixels, "channels": channels, "quads": quads,
-        "flip": -0x7F7F7F80 if flips else 0, "task_pixels": task_pixels, "tiles": math.ceil(pixels / task_pixels),
-    }  # fmt: skip
-    context.step(context.kernels.only("x8_quads"), node, values, (y,))
-    return y
 
 
 @lowering("QConv", domain=FUSED)
@@ -227,7 +105,7 @@ def emit_quantized_conv(
         groups, channels = 1, geometry.channels
     wide = _wide_kernel(context, geometry)
     if times > 1:
-        x = _repeated(node, context, x, channels, times)
+        x = repeated(node, context, x, channels, times)
         # The sum over i of floor((w + i) / n) is w.
         parts = [(numbers.weight.astype(np.int16) + index) // times for index in range(times)]
         channels *= times
@@ -238,6 +116,10 @@ def emit_quantized_conv(
     else:
         # A part of the weights may fit where all together do not.
         numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
+    winograd = _winograd_kernel(node, context, geometry, numbers) if times == groups == 1 else None
+    if winograd is not None:
+        emit_quantized_winograd(node, context, geometry, numbers, y_strides, winograd)
+        return
     macs = geometry.macs
     flips = numbers.signed != takes_signed_bytes(context.kernels)
     if times == 1 and taps_apply(geometry, y_strides):
@@ -255,7 +137,7 @@ def emit_quantized_conv(
     use_few = few_outputs_applies(quads, lanes) and few_outputs_cycles(quads, few, lanes) < cycles
     kernel = few if use_few else kernel
     if not use_few and wide is not None:
-        kernel, quads = wide, units_of(geometry._replace(channels=_whole_quads(geometry)), wide)
+        kernel, quads = wide, units_of(geometry._replace(channels=whole_quads(geometry.channels)), wide)
     elif not use_few and _is_plain_product(node, geometry, numbers):
         kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
@@ -278,7 +160,7 @@ def emit_quantized_conv(
         tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
         values |= tasks.fields(geometry.batch * groups)
         if kernel is wide:
-            values["x_channels"] = _whole_quads(geometry)
+            values["x_channels"] = whole_quads(geometry.channels)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         run = quads.channels * (quads.kernel[1] if quads.dilations[1] == 1 else 1)
         pairs = f".octets{run}" if multiplies_matrices(kernel) else ""
@@ -292,9 +174,19 @@ def emit_quantized_conv(
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=macs)
 
 
-def _whole_quads(geometry: ConvGeometry) -> int:
-    """Bytes of a pixel of x as kernels read it."""
-    return math.ceil(geometry.channels / QUAD) * QUAD
+def _winograd_kernel(
+    node: Node, context: LoweringContext, geometry: ConvGeometry, numbers: Quantization
+) -> KernelRow | None:
+    """The Winograd kernel chosen for the node or estimated to be quickest; None for a direct convolution."""
+    rows, lanes = context.kernels.family("qu8_conv"), context.kernels.lanes
+    direct = choose_tile(rows, geometry.out_width, geometry.out_channels, lanes)
+    cycles = direct_cycles(units_of(geometry, direct), direct, lanes) * direct.traits["quad_cost"]
+    choices = [*quantized_winograd_choices(geometry, numbers.weight, context), (cycles, direct)]
+    choices.sort(key=lambda choice: choice[0])
+    context.candidates.setdefault(node.name, [kernel.name for _, kernel in choices])
+    chosen = context.choices.get(node.name)
+    kernel = next((kernel for _, kernel in choices if kernel.name == chosen), choices[0][1])
+    return None if kernel is direct else kernel
 
 
 def _units_of_weight(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
@@ -345,16 +237,6 @@ def _parts_of(weight: np.ndarray, context: LoweringContext) -> int:
     least, most = int(weight.min(initial=0)), int(weight.max(initial=0))
     lowest = -127 if context.kernels.family("qu8_conv")[0].traits.get("halves") else -128
     return 1 if lowest <= least and most <= LARGEST_WEIGHT else math.ceil(max(-least, most) / LARGEST_WEIGHT)
-
-
-def _repeated(node: Node, context: LoweringContext, x: str, channels: int, times: int) -> str:
-    """Pixels with their channels several times, made by as many steps."""
-    pixels = math.prod(context.shape(x)) // channels
-    y = context.temporary(f"{node.name}.repeated", (pixels, times * channels), context.dtype(x))
-    for index in range(times):
-        strides = [times * channels, 1]
-        emit_copy(node, context, x, y, [pixels, channels], [channels, 1], strides, y_start=index * channels)
-    return y
 
 
 def without_groups(geometry: ConvGeometry, numbers: Quantization) -> tuple[ConvGeometry, Quantization]:
@@ -425,33 +307,3 @@ def _integer_depthwise_applies(kernel: KernelRow, geometry: ConvGeometry, weight
         and geometry.out_channels >= least and geometry.strides[0] == geometry.strides[1]
     )  # fmt: skip
     return fits and weight.dtype == np.int8 and int(weight.min(initial=0)) >= -LARGEST_WEIGHT
-
-
-def fill_unit(numbers: Quantization, kernel: KernelRow) -> int:
-    """x's zero point, as the kernel sees x, in all bytes, or words, of an int32."""
-    element = np.uint16 if kernel.family == "qu8_wide_conv" else np.uint8
-    zero_point = (numbers.x_zero_point - kernel.traits.get("x_offset", 0)) % 256
-    return int(np.full(4 // np.dtype(element).itemsize, zero_point, element).view(np.int32)[0])
-
-
-def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
-    """The bias less what the zero point of x, as the kernel sees x, adds to each sum; int32."""
-    zero_point = numbers.x_zero_point - kernel.traits.get("x_offset", 0)
-    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
-    return (numbers.bias - zero_point * sums).astype(np.int32)
-
-
-def quantized_bias(
-    node: Node, context: LoweringContext, numbers: Quantization, groups: int, kernel: KernelRow
-) -> dict[str, int | float | str]:
-    """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers.
-
-    The kernel's x is ``x_offset`` less than unsigned bytes.
-    """
-    columns, bias = kernel.traits["columns"], bias_less_zero_point(numbers, kernel)
-    return {
-        "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
-        "multipliers": context.new_constant(
-            f"{node.name}.multipliers", per_block(multipliers(node, numbers), groups, columns)
-        ),
-    }

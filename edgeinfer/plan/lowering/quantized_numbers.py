@@ -1,0 +1,157 @@
+"""The numbers of a quantized convolution, and the params fields made of them: multipliers, bias, bounds, border."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.graph import DType, Node
+from edgeinfer.graph.dtypes import INTEGER_RANGES
+from edgeinfer.ops.quantized_products import integer_bounds
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext, NotNative
+from edgeinfer.plan.lowering.conv_geometry import activation_fields
+from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
+from edgeinfer.plan.signed_bytes import takes_signed_bytes
+
+# As in edgeinfer.simd.rounding: rounded sums below, plus a byte, are words.
+PLAIN_LIMIT = 32512.0
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The constants of a quantized convolution, all per output channel or scalar.
+
+    Attributes:
+        x_scale: float32.
+        x_zero_point: that of x as unsigned bytes.
+        signed: whether x holds signed bytes.
+        weight: weights less their zero point, laid out as the float convolution's: int8, or int16 below 256.
+        w_scale: float32 [out_channels].
+        y_scale: float32, None where y is float32.
+        y_zero_point: 0 where y is float32.
+        bias: int32 [out_channels].
+        part: names the part of the node's weights that these are, where they are not all.
+    """
+
+    x_scale: np.float32
+    x_zero_point: int
+    signed: bool
+    weight: np.ndarray
+    w_scale: np.ndarray
+    y_scale: np.float32 | None
+    y_zero_point: int
+    bias: np.ndarray
+    part: str = ""
+
+
+def read_quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
+    """Read the constant inputs of a QConv or QMatMul; ``out_axis`` is the weight's axis of output channels.
+
+    Raises:
+        NotNative: if one is computed at run time, or inputs, weights or output are not 8 bits wide.
+    """
+    x, _, _, weight, *_ = node.inputs
+    if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
+        raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
+    signed = context.dtype(x) is DType.INT8
+    integers = constant_input(node, context, 3).astype(np.int32)
+    per_channel = [1] * integers.ndim
+    per_channel[out_axis] = -1
+    w_zero_point = constant_input(node, context, 5)
+    integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
+    fitting = np.int8 if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127 else np.int16
+    quantized = bool(node.input(6))
+    if quantized and context.dtype(node.outputs[0]) not in BYTES:
+        raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
+    bias = constant_input(node, context, 8) if node.input(8) else np.zeros(1, np.int32)
+    x_zero_point = int(scalar_input(node, context, 2)) + (128 if signed else 0)
+    return Quantization(
+        np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
+        integers.astype(fitting), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
+        np.float32(scalar_input(node, context, 6)) if quantized else None,
+        int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
+    )  # fmt: skip
+
+
+def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization) -> dict[str, int | float]:
+    """Params fields for activation and bounds: those of the float output, or of y less its zero point."""
+    fields = activation_fields(node)
+    if numbers.y_scale is None:
+        return {**fields, "float_y": 1, "y_zero_point": 0, "y_scale": 1.0, "plain_y": 0, "flip": 128}
+    dtype = context.dtype(node.outputs[0])
+    if fields["activation"]:
+        low, high = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
+    else:
+        name, parameters = node.attributes.get("activation", ""), node.attributes.get("activation_parameters", ())
+        low, high = integer_bounds(name or "Clip", parameters, numbers.y_scale, numbers.y_zero_point, dtype)
+    return {
+        **fields, "float_y": 0, "y_zero_point": numbers.y_zero_point, "y_scale": float(numbers.y_scale),
+        "low": low, "high": high, "plain_y": int(_rounds_plainly(node, context, numbers, low, high)), "flip": 128,
+    }  # fmt: skip
+
+
+def _rounds_plainly(node: Node, context: LoweringContext, numbers: Quantization, low: int, high: int) -> bool:
+    """Whether y is bounded as kernels' bytes are, its zero point even, and every sum small enough for any x."""
+    dtype = DType.INT8 if takes_signed_bytes(context.kernels) else DType.UINT8
+    least, most = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
+    if context.dtype(node.outputs[0]) is not dtype or (low, high) != (least, most) or numbers.y_zero_point % 2:
+        return False
+    weights = np.abs(numbers.weight.reshape(numbers.weight.shape[0], -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
+    largest = max(numbers.x_zero_point, 255 - numbers.x_zero_point) * weights + np.abs(numbers.bias.astype(np.int64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((largest * multipliers(node, numbers).astype(np.float64) < PLAIN_LIMIT).all())
+
+
+def multipliers(node: Node, numbers: Quantization) -> np.ndarray:
+    """What the int32 sums are multiplied by, float32 [out_channels]."""
+    with np.errstate(over="ignore"):
+        products = numbers.x_scale * numbers.w_scale
+    if numbers.y_scale is None or activation_fields(node)["activation"]:
+        return products
+    if np.isfinite(products).all():
+        return (products / numbers.y_scale).astype(np.float32)
+    # Rounded to float32 once, where float32 has no room for the product in between.
+    wide = np.float64(numbers.x_scale) * np.asarray(numbers.w_scale, np.float64) / np.float64(numbers.y_scale)
+    return wide.astype(np.float32)
+
+
+def per_block(values: np.ndarray, groups: int, columns: int) -> np.ndarray:
+    """Values of output channels, padded with zeros to whole blocks of ``columns`` in each group."""
+    group_channels = values.size // groups
+    padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), values.dtype)
+    padded[:, :group_channels] = values.reshape(groups, group_channels)
+    return padded
+
+
+def fill_unit(numbers: Quantization, kernel: KernelRow) -> int:
+    """x's zero point, as the kernel sees x, in all bytes, or words, of an int32."""
+    zero_point = numbers.x_zero_point - kernel.traits.get("x_offset", 0)
+    if kernel.traits.get("words"):
+        return int(np.full(2, zero_point, np.int16).view(np.int32)[0])
+    return int(np.full(4, zero_point % 256, np.uint8).view(np.int32)[0])
+
+
+def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
+    """The bias less what the zero point of x, as the kernel sees x, adds to each sum; int32."""
+    zero_point = numbers.x_zero_point - kernel.traits.get("x_offset", 0)
+    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
+    return (numbers.bias - zero_point * sums).astype(np.int32)
+
+
+def quantized_bias(
+    node: Node, context: LoweringContext, numbers: Quantization, groups: int, kernel: KernelRow
+) -> dict[str, int | float | str]:
+    """Params fields that name bias, less what the zero point of x adds to each sum, and multipliers.
+
+    The kernel's x is ``x_offset`` less than unsigned bytes.
+    """
+    columns, bias = kernel.traits["columns"], bias_less_zero_point(numbers, kernel)
+    return {
+        "bias": context.new_constant(f"{node.name}.bias", per_block(bias, groups, columns)),
+        "multipliers": context.new_constant(
+            f"{node.name}.multipliers", per_block(multipliers(node, numbers), groups, columns)
+        ),
+    }

@@ -1,0 +1,100 @@
+"""Winograd convolutions of 8-bit tensors: when sums stay exact and it pays, how filters are packed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of
+from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
+from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
+from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_cycles
+
+FAMILIES = ("qu8_winograd4x4", "qu8_winograd2x2")
+# By what rows of G are multiplied, less the powers of their points, and bits that a sum may have beside its sign; by
+# output pixels along one axis. See edgeinfer.kernels.quantized_winograd.
+FILTER_ROWS = {
+    2: ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)),
+    4: ((3, 0, 0), (-2, -2, -2), (-2, 2, -2), (1, 2, 4), (1, -2, 4), (0, 0, 12)),
+}
+SUM_BITS = {2: 29, 4: 25}
+# The largest magnitude of x as kernels see it.
+LARGEST_X = 128
+
+
+def sums_fit(weight: np.ndarray, kernel: KernelRow) -> bool:
+    """Whether a kernel's sums stay exact for any x; ``weight`` is int8 [out, channels, 3, 3]."""
+    sums = np.abs(weight.reshape(len(weight), -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
+    return bool((LARGEST_X * sums < 1 << SUM_BITS[kernel.traits["output"]]).all())
+
+
+def quantized_winograd_choices(
+    geometry: ConvGeometry, weight: np.ndarray, context: LoweringContext
+) -> list[tuple[float, KernelRow]]:
+    """Kernels that compute a convolution of bytes, with cycles as ``winograd_cycles`` counts them."""
+    if geometry.kernel == (1, 1):
+        return []
+    lanes, threads = context.kernels.lanes, context.threads
+    return [
+        (winograd_cycles(padded_pairs(geometry, lanes), kernel, threads, lanes), kernel)
+        for family in FAMILIES
+        for kernel in context.kernels.family(family)
+        if winograd_applies(geometry, kernel) and sums_fit(weight, kernel)
+    ]
+
+
+def padded_pairs(geometry: ConvGeometry, lanes: int) -> ConvGeometry:
+    """The geometry with channels counted in pairs, whole vectors of them; its MACs are not the convolution's."""
+    return geometry._replace(channels=math.ceil(geometry.channels / 2 / lanes) * lanes)
+
+
+def pack_word_filters(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.ndarray:
+    """int8 [out, channels, 3, 3] as int32 [block, frequency, pair, columns]: transformed, two words in each."""
+    columns, output = kernel.traits["columns"], kernel.traits["output"]
+    rows, blocks = np.array(FILTER_ROWS[output], np.float32), math.ceil(len(weight) / columns)
+    channels, size = weight.shape[1], len(rows)
+    packed = np.zeros((blocks, size, size, pairs, columns, 2), np.int16)
+    for block in range(blocks):
+        part = weight[block * columns : (block + 1) * columns].astype(np.float32)
+        # [down, across, channel, output]; float32 holds all these whole numbers.
+        words = (rows @ part @ rows.T).transpose(2, 3, 1, 0).astype(np.int16)
+        both = packed[block, ..., : len(part), :]
+        both[:, :, : math.ceil(channels / 2), :, 0] = words[:, :, 0::2]
+        both[:, :, : channels // 2, :, 1] = words[:, :, 1::2]
+    return packed.view(np.int32).reshape(blocks, size * size * pairs, columns)
+
+
+def emit_quantized_winograd(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+) -> None:
+    """Append a Winograd convolution of bytes; ``y_strides`` as for ``FusedConv``."""
+    lanes, rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
+    units, filtering, frequencies = padded_pairs(geometry, lanes), filtering_of(kernel), frequencies_of(kernel)
+    tasks = cut_tile_tasks(units, kernel, context.threads, units.channels, lanes)
+    tiles = math.ceil(tasks.rows * tasks.columns / rows) * rows
+    patch_rows, patch_columns = (count * filtering.output + filtering.taps - 1 for count in (tasks.rows, tasks.columns))
+    patch = patch_rows * patch_columns * units.channels
+    floats = frequencies * (3 * lanes + tiles * (columns + units.channels)) + tiles * 4 * lanes + patch + lanes
+    values: dict[str, int | float | str] = {
+        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
+        **quantized_bias(node, context, numbers, 1, kernel), **tasks.values(geometry.batch),
+        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips=False), "residual": "",
+        "y": node.outputs[0], "channels": units.channels, "x_channels": whole_quads(geometry.channels),
+        "fill": fill_unit(numbers, kernel), "flip": 0 if numbers.signed else 128, "tile_scratch": floats,
+        "w": context.packed(
+            node.inputs[3], f"{numbers.part}words{units.channels}x{columns}.{kernel.family}",
+            lambda _: pack_word_filters(numbers.weight, kernel, units.channels),
+        ),
+    }  # fmt: skip
+    scratch_bytes = 4 * (floats + filtering.output * lanes)
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)

@@ -1,0 +1,161 @@
+"""Winograd convolutions of bytes are exact: they equal the direct convolution of the reference bit by bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
+from edgeinfer.ops import infer_types, run_graph
+from edgeinfer.plan.lowering.quantized_winograd import FILTER_ROWS, SUM_BITS, pack_word_filters, sums_fit
+from edgeinfer.runtime.cpu import available_levels
+from edgeinfer.runtime.kernel_loader import kernels_for
+from edgeinfer.runtime.session import Session
+from edgeinfer.simd.levels import LEVELS as CPU_LEVELS
+
+# Levels whose vectors and products of words are their base's have its kernels.
+LEVELS = [
+    level
+    for level in available_levels()
+    if not CPU_LEVELS[level].base or CPU_LEVELS[level].dot != CPU_LEVELS[CPU_LEVELS[level].base].dot
+]
+U8, I8 = np.uint8, np.int8
+
+
+def graph_of(
+    size: tuple[int, int] = (11, 14),
+    channels: int = 32,
+    outputs: int = 24,
+    x: Any = U8,
+    y: Any = U8,
+    weight: np.ndarray | None = None,
+    batch: int = 2,
+    **attributes: object,
+) -> Graph:
+    """A 3x3 convolution whose result spreads over the range of its output; ``y`` None gives float32."""
+    generator = np.random.default_rng(channels + outputs)
+    graph = Graph("quantized", ["x"], ["y"])
+    graph.types["x"] = TensorType(DType(np.dtype(x).name), (batch, *size, channels))
+    if weight is None:
+        weight = generator.integers(-128, 128, (outputs, channels, 3, 3)).astype(I8)
+    constants = {
+        "x_scale": np.float32(0.02), "x_zero": np.array(-9 if x is I8 else 121, x), "weight": weight,
+        "w_scale": (0.001 + 0.01 * generator.random(len(weight))).astype(np.float32), "w_zero": np.array(0, I8),
+        "bias": generator.integers(-3000, 3000, len(weight)).astype(np.int32),
+    }  # fmt: skip
+    if y is not None:
+        constants["y_scale"] = np.float32(0.03 * np.sqrt(channels))
+        constants["y_zero"] = np.array(5 if y is I8 else 130, y)
+    for name, value in constants.items():
+        graph.add_constant(name, np.asarray(value))
+    names = ["x", "x_scale", "x_zero", "weight", "w_scale", "w_zero", "y_scale", "y_zero", "bias"]
+    inputs = [name if name == "x" or name in constants else "" for name in names]
+    attributes = {"pads": [1] * 4, "layout": "NHWC", **attributes}
+    graph.nodes = [Node("QConv", inputs, ["y"], attributes, "conv", FUSED)]
+    graph.types = infer_types(graph)[0]
+    return graph
+
+
+def random_picture(graph: Graph) -> np.ndarray:
+    """Bytes of all values."""
+    known = graph.types["x"]
+    limits = np.iinfo(known.dtype.value)
+    generator = np.random.default_rng(1)
+    return generator.integers(limits.min, limits.max + 1, known.shape).astype(known.dtype.value)
+
+
+def run_all(graph: Graph, level: str, picture: np.ndarray, threads: int = 1) -> dict[str, np.ndarray]:
+    """Results of all Winograd kernels that the convolution can take."""
+    with Session(graph, threads=threads, kernels=kernels_for(level)) as session:
+        candidates = session.plan({"x": picture.shape}).candidates["conv"]
+    results = {}
+    for kernel in candidates:
+        if "winograd" in kernel:
+            choice = {"conv": kernel}
+            with Session(graph, threads=threads, kernels=kernels_for(level), choices=choice) as session:
+                results[kernel] = session.run({"x": picture})["y"]
+                assert kernel in [step.kernel for step in session.profile({"x": picture})]
+    return results
+
+
+CASES: list[dict[str, Any]] = [
+    *[{"size": (size, 7)} for size in (1, 2, 3, 4, 5, 8, 9)],
+    *[{"size": (6, size), "batch": 1} for size in (1, 2, 3, 4, 5, 13, 33)],
+    *[{"channels": channels} for channels in (8, 9, 12, 20, 31, 33, 64)],
+    *[{"outputs": outputs} for outputs in (8, 15, 16, 17, 33)],
+    {"x": I8, "y": I8, "pad_mode": "reflect"}, {"y": I8, "pad_mode": "edge"}, {"x": I8, "pad_mode": "reflect"},
+    {"y": None}, {"x": I8, "y": None}, {"y": None, "activation": "Relu"}, {"y": None, "activation": "Sigmoid"},
+    {"activation": "Relu"}, {"activation": "Clip", "activation_parameters": [-0.5, 0.4]}, {"activation": "HardSwish"},
+    {"pads": [0, 2, 1, 0]}, {"upsample": [2, 2]}, {"upsample": [2, 3], "pad_mode": "reflect", "channels": 20},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_results_are_those_of_the_reference(case: dict[str, Any], level: str, threads: int):
+    graph = graph_of(**case)
+    picture = random_picture(graph)
+    expected = run_graph(graph, {"x": picture})["y"]
+    results = run_all(graph, level, picture, threads)
+    if not kernels_for(level).kernel_set.family("qu8_winograd4x4"):
+        pytest.skip(f"{level} has no Winograd convolutions of bytes")
+    assert {kernel.split("__")[0] for kernel in results} == {"qu8_winograd4x4", "qu8_winograd2x2"}
+    for y in results.values():
+        if expected.dtype == np.float32:
+            np.testing.assert_allclose(y, expected, rtol=3e-7, atol=1e-7)
+        else:
+            steps = 1 if case.get("activation") == "HardSwish" else 0
+            assert np.abs(y.astype(int) - expected).max() <= steps
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_largest_sums_are_exact(level: str):
+    if not kernels_for(level).kernel_set.family("qu8_winograd4x4"):
+        pytest.skip(f"{level} has no Winograd convolutions of bytes")
+    # 228 channels are the most whose sums of 9 * 127 * 128 each are below 2**25.
+    weight = np.full((16, 228, 3, 3), 127, I8)
+    weight[1::2] = -127
+    weight[2] = np.random.default_rng(0).choice(np.array([-127, 127], I8), weight.shape[1:])
+    graph = graph_of((9, 10), 228, weight=weight, batch=1, y=None)
+    for extreme in (0, 255):
+        picture = np.full((1, 9, 10, 228), extreme, U8)
+        expected = run_graph(graph, {"x": picture})["y"]
+        results = run_all(graph, level, picture)
+        assert len({kernel.split("__")[0] for kernel in results}) == len(SUM_BITS)
+        for y in results.values():
+            np.testing.assert_allclose(y, expected, rtol=2e-7)
+
+
+def test_kernels_are_left_out_where_sums_might_not_be_exact():
+    weight = np.full((8, 232, 3, 3), 127, I8)
+    rows = {row.traits["output"]: row for row in _rows_of_outputs()}
+    assert not sums_fit(weight, rows[4])
+    assert sums_fit(weight, rows[2])
+    assert sums_fit(weight[:, :228], rows[4])
+    assert not sums_fit(np.full((8, 4096, 3, 3), -128, I8), rows[2])
+
+
+@pytest.mark.parametrize("output", sorted(FILTER_ROWS))
+def test_transformed_filters_fit_words(output: int):
+    row = next(row for row in _rows_of_outputs() if row.traits["output"] == output)
+    signs = np.random.default_rng(0).choice(np.array([-128, 127], I8), (40, 6, 3, 3))
+    packed = pack_word_filters(signs, row, 8).view(np.int16)
+    matrix = np.array(FILTER_ROWS[output], np.int64)
+    exact = matrix @ signs.astype(np.int64) @ matrix.T
+    assert np.abs(matrix).sum(axis=1).max() ** 2 * 128 < 1 << 15
+    blocks, columns, size = len(packed), row.traits["columns"], len(matrix)
+    words = packed.reshape(blocks, size, size, 8, columns, 2)
+    for o, c in ((0, 0), (17, 3), (39, 5)):
+        np.testing.assert_array_equal(words[o // columns, :, :, c // 2, o % columns, c % 2], exact[o, c])
+    assert not words[:, :, :, 3:].any()
+
+
+def _rows_of_outputs() -> list[Any]:
+    for level in ("avx2", "avx512"):
+        if level in available_levels():
+            kernel_set = kernels_for(level).kernel_set
+            return [row for output in SUM_BITS for row in kernel_set.family(f"qu8_winograd{output}x{output}")]
+    pytest.skip("no level with Winograd convolutions of bytes")
