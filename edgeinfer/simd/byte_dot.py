@@ -129,7 +129,7 @@ def dot_of(simd: Simd) -> Dot:
 
 
 def _pairs(lanes: int, architecture: str) -> Dot:
-    quads, words = ir.VectorType(_I32, lanes), ir.VectorType(_I16, 2 * lanes)
+    words = ir.VectorType(_I16, 2 * lanes)
     eight = ir.Constant(words, [8] * (2 * lanes))
 
     def unsigned(builder: Any, value: Any) -> Any:

@@ -9,7 +9,9 @@ import pytest
 
 from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
 from edgeinfer.ops import infer_types, run_graph
-from edgeinfer.plan.lowering.quantized_winograd import FILTER_ROWS, SUM_BITS, pack_word_filters, sums_fit
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.packed_weights import filtering_of
+from edgeinfer.plan.lowering.quantized_winograd import FAMILIES, FILTER_ROWS, pack_word_filters, sums_fit
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
@@ -80,6 +82,11 @@ def run_all(graph: Graph, level: str, picture: np.ndarray, threads: int = 1) -> 
     return results
 
 
+def families(stride: int) -> list[str]:
+    """Families of kernels for a stride."""
+    return sorted(family for family in FAMILIES if ("stride2" in family) == (stride == 2))
+
+
 CASES: list[dict[str, Any]] = [
     *[{"size": (size, 7)} for size in (1, 2, 3, 4, 5, 8, 9)],
     *[{"size": (6, size), "batch": 1} for size in (1, 2, 3, 4, 5, 13, 33)],
@@ -88,6 +95,10 @@ CASES: list[dict[str, Any]] = [
     {"x": I8, "y": I8, "pad_mode": "reflect"}, {"y": I8, "pad_mode": "edge"}, {"x": I8, "pad_mode": "reflect"},
     {"y": None}, {"x": I8, "y": None}, {"y": None, "activation": "Relu"}, {"y": None, "activation": "Sigmoid"},
     {"activation": "Relu"}, {"activation": "Clip", "activation_parameters": [-0.5, 0.4]}, {"activation": "HardSwish"},
+    *[{"size": (size, 18 - size), "strides": [2, 2]} for size in (1, 2, 3, 4, 8, 9, 17)],
+    *[{"channels": c, "outputs": o, "strides": [2, 2], "x": x, "pad_mode": "reflect"} for c, o, x in
+      ((20, 33, U8), (9, 17, I8), (64, 16, U8))],
+    {"strides": [2, 2], "pads": [0, 0, 1, 1], "y": None}, {"strides": [2, 2], "upsample": [2, 2]},
     {"pads": [0, 2, 1, 0]}, {"upsample": [2, 2]}, {"upsample": [2, 3], "pad_mode": "reflect", "channels": 20},
 ]  # fmt: skip
 
@@ -102,7 +113,7 @@ def test_results_are_those_of_the_reference(case: dict[str, Any], level: str, th
     results = run_all(graph, level, picture, threads)
     if not kernels_for(level).kernel_set.family("qu8_winograd4x4"):
         pytest.skip(f"{level} has no Winograd convolutions of bytes")
-    assert {kernel.split("__")[0] for kernel in results} == {"qu8_winograd4x4", "qu8_winograd2x2"}
+    assert sorted(kernel.split("__")[0] for kernel in results) == families(int(case.get("strides", [1])[0]))
     for y in results.values():
         if expected.dtype == np.float32:
             np.testing.assert_allclose(y, expected, rtol=3e-7, atol=1e-7)
@@ -119,43 +130,49 @@ def test_the_largest_sums_are_exact(level: str):
     weight = np.full((16, 228, 3, 3), 127, I8)
     weight[1::2] = -127
     weight[2] = np.random.default_rng(0).choice(np.array([-127, 127], I8), weight.shape[1:])
-    graph = graph_of((9, 10), 228, weight=weight, batch=1, y=None)
-    for extreme in (0, 255):
-        picture = np.full((1, 9, 10, 228), extreme, U8)
-        expected = run_graph(graph, {"x": picture})["y"]
-        results = run_all(graph, level, picture)
-        assert len({kernel.split("__")[0] for kernel in results}) == len(SUM_BITS)
-        for y in results.values():
-            np.testing.assert_allclose(y, expected, rtol=2e-7)
+    for stride in (1, 2):
+        graph = graph_of((9, 10), 228, weight=weight, batch=1, y=None, strides=[stride, stride])
+        for extreme in (0, 255):
+            picture = np.full((1, 9, 10, 228), extreme, U8)
+            expected = run_graph(graph, {"x": picture})["y"]
+            results = run_all(graph, level, picture)
+            assert sorted(kernel.split("__")[0] for kernel in results) == families(stride)
+            for y in results.values():
+                np.testing.assert_allclose(y, expected, rtol=2e-7)
 
 
 def test_kernels_are_left_out_where_sums_might_not_be_exact():
     weight = np.full((8, 232, 3, 3), 127, I8)
-    rows = {row.traits["output"]: row for row in _rows_of_outputs()}
-    assert not sums_fit(weight, rows[4])
-    assert sums_fit(weight, rows[2])
-    assert sums_fit(weight[:, :228], rows[4])
-    assert not sums_fit(np.full((8, 4096, 3, 3), -128, I8), rows[2])
+    rows = {row.family: row for row in kernel_rows()}
+    assert not sums_fit(weight, rows["qu8_winograd4x4"])
+    assert sums_fit(weight, rows["qu8_winograd2x2"])
+    assert sums_fit(weight[:, :228], rows["qu8_winograd4x4"])
+    assert not sums_fit(np.full((8, 4096, 3, 3), -128, I8), rows["qu8_winograd2x2"])
+    assert not sums_fit(np.full((8, 4096, 3, 3), -128, I8), rows["qu8_winograd4x4_stride2_3x3"])
 
 
-@pytest.mark.parametrize("output", sorted(FILTER_ROWS))
-def test_transformed_filters_fit_words(output: int):
-    row = next(row for row in _rows_of_outputs() if row.traits["output"] == output)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformed_filters_fit_words(family: str):
+    row = next(row for row in kernel_rows() if row.family == family)
+    filtering, columns = filtering_of(row), row.traits["columns"]
     signs = np.random.default_rng(0).choice(np.array([-128, 127], I8), (40, 6, 3, 3))
-    packed = pack_word_filters(signs, row, 8).view(np.int16)
-    matrix = np.array(FILTER_ROWS[output], np.int64)
-    exact = matrix @ signs.astype(np.int64) @ matrix.T
+    packed = pack_word_filters(signs, row, 8).view(np.int16).reshape(2 if columns > 20 else 3, -1, 8, columns, 2)
+    matrix = np.array(FILTER_ROWS[filtering[:2]], np.int64)
     assert np.abs(matrix).sum(axis=1).max() ** 2 * 128 < 1 << 15
-    blocks, columns, size = len(packed), row.traits["columns"], len(matrix)
-    words = packed.reshape(blocks, size, size, 8, columns, 2)
+    first_taps = signs[:, :, :: filtering.stride, :: filtering.stride].astype(np.int64)
+    exact = matrix @ first_taps @ matrix.T
     for o, c in ((0, 0), (17, 3), (39, 5)):
-        np.testing.assert_array_equal(words[o // columns, :, :, c // 2, o % columns, c % 2], exact[o, c])
-    assert not words[:, :, :, 3:].any()
+        words = packed[o // columns, :, c // 2, o % columns, c % 2]
+        assert words[0] == exact[o, c, 0, 0]
+        assert words[-1] == exact[o, c, -1, -1]
+    assert packed.shape[1] == filtering.products
+    assert not packed[:, :, 3:].any()
 
 
-def _rows_of_outputs() -> list[Any]:
-    for level in ("avx2", "avx512"):
-        if level in available_levels():
-            kernel_set = kernels_for(level).kernel_set
-            return [row for output in SUM_BITS for row in kernel_set.family(f"qu8_winograd{output}x{output}")]
+def kernel_rows() -> list[KernelRow]:
+    """Rows of the kernels at the best level that has them."""
+    for level in available_levels():
+        kernel_set = kernels_for(level).kernel_set
+        if kernel_set.family(FAMILIES[0]):
+            return [row for family in FAMILIES for row in kernel_set.family(family)]
     pytest.skip("no level with Winograd convolutions of bytes")

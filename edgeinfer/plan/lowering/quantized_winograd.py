@@ -15,14 +15,18 @@ from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, q
 from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
 from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_cycles
 
-FAMILIES = ("qu8_winograd4x4", "qu8_winograd2x2")
-# By what rows of G are multiplied, less the powers of their points, and bits that a sum may have beside its sign; by
-# output pixels along one axis. See edgeinfer.kernels.quantized_winograd.
+FAMILIES = (
+    "qu8_winograd4x4", "qu8_winograd2x2", "qu8_winograd4x4_stride2_3x3", "qu8_winograd2x2_stride2_3x3",
+)  # fmt: skip
+# G made whole, and bits that a sum may have beside its sign; by output pixels and taps along one axis. See
+# edgeinfer.kernels.quantized_winograd.
 FILTER_ROWS = {
-    2: ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)),
-    4: ((3, 0, 0), (-2, -2, -2), (-2, 2, -2), (1, 2, 4), (1, -2, 4), (0, 0, 12)),
+    (2, 3): ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)),
+    (4, 3): ((3, 0, 0), (-2, -2, -2), (-2, 2, -2), (1, 2, 4), (1, -2, 4), (0, 0, 12)),
+    (2, 2): ((1, 0), (1, 1), (0, 1)),
+    (4, 2): ((3, 0), (-3, -3), (-1, 1), (1, 2), (0, 6)),
 }
-SUM_BITS = {2: 29, 4: 25}
+SUM_BITS = {(2, 3): 29, (4, 3): 25, (2, 2): 31, (4, 2): 29}
 # The largest magnitude of x as kernels see it.
 LARGEST_X = 128
 
@@ -30,7 +34,7 @@ LARGEST_X = 128
 def sums_fit(weight: np.ndarray, kernel: KernelRow) -> bool:
     """Whether a kernel's sums stay exact for any x; ``weight`` is int8 [out, channels, 3, 3]."""
     sums = np.abs(weight.reshape(len(weight), -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
-    return bool((LARGEST_X * sums < 1 << SUM_BITS[kernel.traits["output"]]).all())
+    return bool((LARGEST_X * sums < 1 << SUM_BITS[filtering_of(kernel)[:2]]).all())
 
 
 def quantized_winograd_choices(
@@ -54,19 +58,42 @@ def padded_pairs(geometry: ConvGeometry, lanes: int) -> ConvGeometry:
 
 
 def pack_word_filters(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.ndarray:
-    """int8 [out, channels, 3, 3] as int32 [block, frequency, pair, columns]: transformed, two words in each."""
-    columns, output = kernel.traits["columns"], kernel.traits["output"]
-    rows, blocks = np.array(FILTER_ROWS[output], np.float32), math.ceil(len(weight) / columns)
-    channels, size = weight.shape[1], len(rows)
-    packed = np.zeros((blocks, size, size, pairs, columns, 2), np.int16)
+    """int8 [out, channels, 3, 3] as int32 [block, those of all frequencies, columns]: transformed, two words in each.
+
+    Filters of a frequency are [row's phase][column's phase][pair], without phases that have nothing there.
+    """
+    columns, filtering = kernel.traits["columns"], filtering_of(kernel)
+    rows, stride = np.array(FILTER_ROWS[filtering[:2]], np.float32), filtering.stride
+    blocks, last = math.ceil(len(weight) / columns), filtering.size - 1
+    packed = np.zeros((blocks, filtering.products, pairs, columns, 2), np.int16)
     for block in range(blocks):
         part = weight[block * columns : (block + 1) * columns].astype(np.float32)
-        # [down, across, channel, output]; float32 holds all these whole numbers.
-        words = (rows @ part @ rows.T).transpose(2, 3, 1, 0).astype(np.int16)
-        both = packed[block, ..., : len(part), :]
-        both[:, :, : math.ceil(channels / 2), :, 0] = words[:, :, 0::2]
-        both[:, :, : channels // 2, :, 1] = words[:, :, 1::2]
-    return packed.view(np.int32).reshape(blocks, size * size * pairs, columns)
+        phases = {
+            (row, column): _words_of_phase(part[:, :, row::stride, column::stride], rows)
+            for row in range(stride)
+            for column in range(stride)
+        }
+        places = iter(packed[block])
+        for i in range(filtering.size):
+            for j in range(filtering.size):
+                for row in range(1 if i == last else stride):
+                    for column in range(1 if j == last else stride):
+                        _fill_pairs(next(places), phases[row, column][i, j])
+    return packed.view(np.int32).reshape(blocks, filtering.products * pairs, columns)
+
+
+def _words_of_phase(taps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``G g G^T`` as int16 [down, across, channel, output], of taps [output, channel, down, across]."""
+    down, across = rows[:, : taps.shape[2]], rows[:, : taps.shape[3]]
+    # float32 holds all these whole numbers.
+    return (down @ taps @ across.T).transpose(2, 3, 1, 0).astype(np.int16)
+
+
+def _fill_pairs(pairs: np.ndarray, words: np.ndarray) -> None:
+    """Write words [channel, output] to [pair, output, 2]."""
+    channels, outputs = words.shape
+    pairs[: math.ceil(channels / 2), :outputs, 0] = words[0::2]
+    pairs[: channels // 2, :outputs, 1] = words[1::2]
 
 
 def emit_quantized_winograd(
@@ -80,11 +107,13 @@ def emit_quantized_winograd(
     """Append a Winograd convolution of bytes; ``y_strides`` as for ``FusedConv``."""
     lanes, rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
     units, filtering, frequencies = padded_pairs(geometry, lanes), filtering_of(kernel), frequencies_of(kernel)
-    tasks = cut_tile_tasks(units, kernel, context.threads, units.channels, lanes)
+    tasks = cut_tile_tasks(units, kernel, context.threads, units.channels * filtering.stride**2, lanes)
     tiles = math.ceil(tasks.rows * tasks.columns / rows) * rows
-    patch_rows, patch_columns = (count * filtering.output + filtering.taps - 1 for count in (tasks.rows, tasks.columns))
-    patch = patch_rows * patch_columns * units.channels
-    floats = frequencies * (3 * lanes + tiles * (columns + units.channels)) + tiles * 4 * lanes + patch + lanes
+    patch_rows, patch_columns = (
+        (count * filtering.output + filtering.taps - 1) * filtering.stride for count in (tasks.rows, tasks.columns)
+    )
+    patch, v_units = patch_rows * patch_columns * units.channels, units.channels * filtering.stride**2
+    floats = frequencies * (3 * lanes + tiles * (columns + v_units)) + tiles * 4 * lanes + patch + lanes
     values: dict[str, int | float | str] = {
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
         **quantized_bias(node, context, numbers, 1, kernel), **tasks.values(geometry.batch),
