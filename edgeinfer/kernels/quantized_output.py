@@ -40,26 +40,30 @@ class QuantizedOutput:
     finish_task: Callable[..., None]
 
 
-def quantized_output(simd: Simd, ops: TileOps) -> QuantizedOutput:
-    """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS."""
+def quantized_output(simd: Simd, ops: TileOps, down: bool = False) -> QuantizedOutput:
+    """The functions for tiles of a size; ``p`` holds QUANTIZED_CONV_PARAMS.
+
+    Rows of a tile are neighbouring pixels of a row of y, or with ``down`` of a column.
+    """
     clamp, store_tile, store_bytes = ops.clamp, ops.store, store_bytes_of(simd, ops.type)
     activate_pixels, activated = pixel_activation(simd), _activated_tile(simd, ops)
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
-        bounds = np.float32(p.low), np.float32(p.high), p.y_zero_point, p.y_pixel, p.float_y, p.activation
+        step = p.y_row if down else p.y_pixel
+        bounds = np.float32(p.low), np.float32(p.high), p.y_zero_point, step, p.float_y, p.activation
         return buffer_f32(worker, p.y), buffer_u8(worker, p.y), advance(scratch_f32(worker), p.tile_scratch), bounds
 
     @njit(forceinline=True, error_model="numpy")
     def write(tile: Any, buffers: Any, p: Any, place: Any, rows: Any, columns: Any) -> None:
-        y, y_bytes, memory, (low, high, zero_point, y_pixel, float_y, activation) = buffers
+        y, y_bytes, memory, (low, high, zero_point, step, float_y, activation) = buffers
         if float_y != 0:
-            store_tile(clamp(tile, low, high), y, place, y_pixel, rows, columns)
+            store_tile(clamp(tile, low, high), y, place, step, rows, columns)
         else:
             if activation != 0:
                 first, second = np.float32(p.parameter_0), np.float32(p.parameter_1)
                 tile = activated(tile, memory, activation, first, second, np.float32(p.y_scale))
-            store_bytes(tile, y_bytes, place, y_pixel, rows, columns, zero_point, low, high)
+            store_bytes(tile, y_bytes, place, step, rows, columns, zero_point, low, high)
 
     @njit(forceinline=True, error_model="numpy")
     def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:

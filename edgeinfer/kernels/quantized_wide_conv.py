@@ -7,11 +7,7 @@ counts pairs of a pixel, ``x_channels`` its bytes, a multiple of 4; ``fill`` is 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
-
-from numba import njit
 
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.products import with_prefetches
@@ -24,22 +20,8 @@ from edgeinfer.simd.word_tile import word_products
 TILES = {"avx2": [(6, 2), (5, 2), (4, 2), (7, 1)], "avxvnni": []}
 
 
-@functools.cache
-def _patch_reader(simd: Simd) -> Callable[..., None]:
-    """As ``patch_reader``."""
-    read_words = word_patch_reader(simd)
-
-    @njit(forceinline=True, error_model="numpy")
-    def read(
-        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
-    ) -> None:
-        read_words(patch, x, p, image, top, left, rows, columns)
-
-    return read
-
-
 @kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2, words=1, x_offset=128)
 def qu8_wide_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride and dilation, one group."""
     inner = with_prefetches(word_products(simd, tile_rows, vectors), vectors * simd.lanes)
-    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, _patch_reader(simd), inner, in_place=False))
+    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, word_patch_reader(simd), inner, in_place=False))

@@ -14,6 +14,7 @@ Filters U are packed as [block][frequency][part][channel][columns].
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from numba import njit
@@ -32,18 +33,77 @@ OUTPUT = 4
 FREQUENCIES = OUTPUT + PART - 1
 
 
+@dataclass(frozen=True)
+class FewOutputsFiltering:
+    """What a number format brings along: compiled functions.
+
+    Attributes:
+        simd: vectors of the units of x.
+        rows: pixels of a register tile.
+        columns: pairs of tap and output channel of a register tile.
+        zeros: the register tile to start from, see ``TileOps``.
+        store_tile: writes a register tile, see ``TileOps``.
+        inner: adds outer products to a tile, see ``inner_products``.
+        transform_input: see ``input_transform``.
+        read_patch: ``read(patch, x, p, worker, image, top, left, rows, columns)``, see ``patch_reader``.
+        load_sums: ``load(m, index)``: a vector of sums.
+        store_sums: its counterpart.
+        buffers: ``buffers(p, worker)``: a tuple with what ``finish`` needs.
+        finish: ``finish(buffers, p, sums, place, rows)``: transforms the sums of a column of pixels, a vector for each
+            frequency, and writes its first ``rows`` pixels from ``place`` down. What is behind them may be overwritten.
+    """
+
+    simd: Simd
+    rows: int
+    columns: int
+    zeros: Callable[..., Any]
+    store_tile: Callable[..., None]
+    inner: Callable[..., Any]
+    transform_input: Callable[..., None]
+    read_patch: Callable[..., None]
+    load_sums: Callable[..., Any]
+    store_sums: Callable[..., None]
+    buffers: Callable[..., Any]
+    finish: Callable[..., None]
+
+
 @kernel_family("f32_winograd_few_outputs", NORMALISED_CONV_PARAMS, TILES, output=OUTPUT, normalises=1)
 def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1, one group, at most ``lanes`` outputs, kernel height a multiple of 3.
 
     ``task_rows`` counts groups of four output rows.
     """
-    ops, lanes, floats, scratch = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.scratch
-    zeros, inner, store_tile, columns = ops.zeros, inner_products(ops), ops.store, ops.columns
-    load, store, read_patch = simd.load, simd.store, normalised_patch_reader(simd)
-    transform_input = input_transform(simd, FREQUENCIES, store)
-    transform_output = output_transform(simd, OUTPUT, FREQUENCIES)
-    finish = finish_column(simd, OUTPUT)
+    ops, lanes, floats, load = TileOps(simd, tile_rows, vectors), simd.lanes, simd.buffer, simd.load
+    transform_output, finish_pixels = output_transform(simd, OUTPUT, FREQUENCIES), finish_column(simd, OUTPUT)
+
+    @njit(forceinline=True, error_model="numpy")
+    def buffers(p: Any, worker: Any) -> Any:
+        y = floats(worker, p.y)
+        residual = floats(worker, p.residual) if p.residual >= 0 else y
+        return load(floats(worker, p.bias), 0), residual, y
+
+    @njit(forceinline=True, error_model="numpy")
+    def finish(buffers: Any, p: Any, sums: Any, place: Any, rows: Any) -> None:
+        bias, residual, y = buffers
+        values = transform_output(sums, 0, lanes)
+        finish_pixels(values, y, place, p, bias, residual, p.residual >= 0, rows, p.out_channels, sums, 0)
+
+    return winograd_few_outputs_conv(
+        FewOutputsFiltering(
+            simd, tile_rows, ops.columns, ops.zeros, ops.store, inner_products(ops),
+            input_transform(simd, FREQUENCIES, simd.store), normalised_patch_reader(simd), load, simd.store, buffers,
+            finish,
+        )
+    )  # fmt: skip
+
+
+def winograd_few_outputs_conv(filtering: FewOutputsFiltering) -> Callable[..., None]:
+    """The body of a convolution kernel with few outputs."""
+    simd, tile_rows, columns = filtering.simd, filtering.rows, filtering.columns
+    lanes, floats, scratch = simd.lanes, simd.buffer, simd.scratch
+    zeros, inner, store_tile = filtering.zeros, filtering.inner, filtering.store_tile
+    transform_input, read_patch = filtering.transform_input, filtering.read_patch
+    load, store, buffers_of, finish = filtering.load_sums, filtering.store_sums, filtering.buffers, filtering.finish
 
     @njit(error_model="numpy")
     def transform(v: Any, patch: Any, first: Any, pixels: Any, parts: Any, channels: Any) -> None:
@@ -77,9 +137,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
             at += m_pitch
 
     def body(p: Any, worker: Any) -> None:
-        x, u, y = floats(worker, p.x), floats(worker, p.w), floats(worker, p.y)
-        bias, has_residual = load(floats(worker, p.bias), 0), p.residual >= 0
-        residual = floats(worker, p.residual) if has_residual else y
+        x, u, buffers = floats(worker, p.x), floats(worker, p.w), buffers_of(p, worker)
         channels, outputs, taps, parts = p.channels, p.out_channels, p.kernel_width, p.kernel_height // PART
         blocks = (taps * outputs + columns - 1) // columns
         while True:
@@ -112,9 +170,6 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
                 place = y_start + group * OUTPUT * p.y_row
                 for column in range(task_columns):
                     add_taps(buffer, m, column * blocks * columns, m_pitch, blocks * columns + outputs, taps)
-                    values = transform_output(buffer, 0, lanes)
-                    finish(
-                        values, y, place + column * p.y_pixel, p, bias, residual, has_residual, rows, outputs, buffer, 0
-                    )
+                    finish(buffers, p, buffer, place + column * p.y_pixel, rows)
 
     return body

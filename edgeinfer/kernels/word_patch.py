@@ -21,12 +21,12 @@ _WHOLE, _LEAST = 16, 4
 
 @functools.cache
 def word_patch_reader(simd: Simd) -> Callable[..., None]:
-    """``read(patch, x, p, image, top, left, rows, columns)``: fills a patch with pairs of words.
+    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch with pairs of words.
 
-    ``p`` holds QUANTIZED_CONV_PARAMS of one group. ``channels`` counts pairs from pixel to pixel of the patch: what is
-    behind the last channel is not written. ``x_channels`` counts bytes of a pixel of x, a multiple of 4; ``image`` is
-    the index of the first byte of the picture. Words are bytes of x, less 128 with a ``flip`` of 128; ``fill`` is the
-    pair of the border.
+    ``p`` holds QUANTIZED_CONV_PARAMS of one group, so ``first_channel`` is 0. ``channels`` counts pairs from pixel to
+    pixel of the patch: what is behind the last channel is not written. ``x_channels`` counts bytes of a pixel of x, a
+    multiple of 4; ``image`` is the index of the first byte of the picture. Words are bytes of x, less 128 with a
+    ``flip`` of 128; ``fill`` is the pair of the border.
     """
     fill, splat, widen_whole, widen_least = fill_floats(simd), simd.splat_i32, widen(_WHOLE), widen(_LEAST)
 
@@ -39,7 +39,9 @@ def word_patch_reader(simd: Simd) -> Callable[..., None]:
             widen_least(patch, place + i // 2, x, at + i, flip)
 
     @njit(forceinline=True, error_model="numpy")
-    def read(patch: Any, x: Any, p: Any, image: Any, top: Any, left: Any, rows: Any, columns: Any) -> None:
+    def read(
+        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
+    ) -> None:
         picture, width, pairs, octets, flip = as_bytes(x), p.width, p.channels, p.x_channels, p.flip
         upsample, outside, pitch = p.upsample_x, bits_to_f32(splat(np.int32(p.fill))), columns * p.channels
         for row in range(rows):

@@ -33,6 +33,7 @@ from edgeinfer.passes.remove_identity import RemoveIdentity
 from edgeinfer.passes.replace_dynamic_quantization import ReplaceDynamicQuantization
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
+from edgeinfer.passes.replace_square import ReplaceSquare
 from edgeinfer.passes.replace_sum import ReplaceSum
 from edgeinfer.passes.shorten_names import ShortenNames
 from edgeinfer.passes.store_weights_as_float16 import StoreWeightsAsFloat16
@@ -75,6 +76,7 @@ __all__ = [
     "ReplaceDynamicQuantization",
     "ReplaceGemm",
     "ReplaceReduceMean",
+    "ReplaceSquare",
     "ReplaceSum",
     "Rule",
     "ShortenNames",

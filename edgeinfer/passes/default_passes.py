@@ -45,6 +45,7 @@ from edgeinfer.passes.remove_identity import RemoveIdentity
 from edgeinfer.passes.replace_dynamic_quantization import ReplaceDynamicQuantization
 from edgeinfer.passes.replace_gemm import ReplaceGemm
 from edgeinfer.passes.replace_reduce_mean import ReplaceReduceMean
+from edgeinfer.passes.replace_square import ReplaceSquare
 from edgeinfer.passes.replace_sum import ReplaceSum
 
 _TIDY: list[Pass] = [
@@ -89,6 +90,7 @@ DEFAULT_PASSES: list[Pass] = [
     ReplaceReduceMean(),
     FactorChannelScale(),
     FuseGelu(),
+    ReplaceSquare(),
     FuseHardSigmoid(),
     FuseHardSwish(),
     FuseSilu(),

@@ -11,7 +11,14 @@ from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
 from edgeinfer.ops import infer_types, run_graph
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.packed_weights import filtering_of
-from edgeinfer.plan.lowering.quantized_winograd import FAMILIES, FILTER_ROWS, pack_word_filters, sums_fit
+from edgeinfer.plan.lowering.quantized_winograd import (
+    FAMILIES,
+    FEW_OUTPUTS_FAMILY,
+    FILTER_ROWS,
+    PARTS_FAMILY,
+    pack_word_filters,
+    sums_fit,
+)
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
@@ -21,7 +28,8 @@ from edgeinfer.simd.levels import LEVELS as CPU_LEVELS
 LEVELS = [
     level
     for level in available_levels()
-    if not CPU_LEVELS[level].base or CPU_LEVELS[level].dot != CPU_LEVELS[CPU_LEVELS[level].base].dot
+    if CPU_LEVELS[level].architecture == "x86_64"
+    and (not CPU_LEVELS[level].base or CPU_LEVELS[level].dot != CPU_LEVELS[CPU_LEVELS[level].base].dot)
 ]
 U8, I8 = np.uint8, np.int8
 
@@ -30,31 +38,32 @@ def graph_of(
     size: tuple[int, int] = (11, 14),
     channels: int = 32,
     outputs: int = 24,
+    kernel: int = 3,
     x: Any = U8,
     y: Any = U8,
     weight: np.ndarray | None = None,
     batch: int = 2,
     **attributes: object,
 ) -> Graph:
-    """A 3x3 convolution whose result spreads over the range of its output; ``y`` None gives float32."""
-    generator = np.random.default_rng(channels + outputs)
+    """A convolution whose result spreads over the range of its output; ``y`` None gives float32."""
+    generator = np.random.default_rng(channels + outputs + kernel)
     graph = Graph("quantized", ["x"], ["y"])
     graph.types["x"] = TensorType(DType(np.dtype(x).name), (batch, *size, channels))
     if weight is None:
-        weight = generator.integers(-128, 128, (outputs, channels, 3, 3)).astype(I8)
+        weight = generator.integers(-128, 128, (outputs, channels, kernel, kernel)).astype(I8)
     constants = {
         "x_scale": np.float32(0.02), "x_zero": np.array(-9 if x is I8 else 121, x), "weight": weight,
         "w_scale": (0.001 + 0.01 * generator.random(len(weight))).astype(np.float32), "w_zero": np.array(0, I8),
         "bias": generator.integers(-3000, 3000, len(weight)).astype(np.int32),
     }  # fmt: skip
     if y is not None:
-        constants["y_scale"] = np.float32(0.03 * np.sqrt(channels))
+        constants["y_scale"] = np.float32(0.01 * kernel * np.sqrt(channels))
         constants["y_zero"] = np.array(5 if y is I8 else 130, y)
     for name, value in constants.items():
         graph.add_constant(name, np.asarray(value))
     names = ["x", "x_scale", "x_zero", "weight", "w_scale", "w_zero", "y_scale", "y_zero", "bias"]
     inputs = [name if name == "x" or name in constants else "" for name in names]
-    attributes = {"pads": [1] * 4, "layout": "NHWC", **attributes}
+    attributes = {"pads": [kernel // 2] * 4, "layout": "NHWC", **attributes}
     graph.nodes = [Node("QConv", inputs, ["y"], attributes, "conv", FUSED)]
     graph.types = infer_types(graph)[0]
     return graph
@@ -83,8 +92,21 @@ def run_all(graph: Graph, level: str, picture: np.ndarray, threads: int = 1) -> 
 
 
 def families(stride: int) -> list[str]:
-    """Families of kernels for a stride."""
+    """Families of kernels for 3x3 filters with a stride."""
     return sorted(family for family in FAMILIES if ("stride2" in family) == (stride == 2))
+
+
+def check(graph: Graph, level: str, threads: int, wanted: list[str], steps: int = 0) -> None:
+    """Results of the wanted families of kernels, and of others that fit, are those of the reference."""
+    picture = random_picture(graph)
+    expected = run_graph(graph, {"x": picture})["y"]
+    results = run_all(graph, level, picture, threads)
+    assert set(wanted) <= {kernel.split("__")[0] for kernel in results}
+    for y in results.values():
+        if expected.dtype == np.float32:
+            np.testing.assert_allclose(y, expected, rtol=3e-7, atol=1e-7)
+        else:
+            assert np.abs(y.astype(int) - expected).max() <= steps
 
 
 CASES: list[dict[str, Any]] = [
@@ -107,25 +129,54 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_results_are_those_of_the_reference(case: dict[str, Any], level: str, threads: int):
-    graph = graph_of(**case)
-    picture = random_picture(graph)
-    expected = run_graph(graph, {"x": picture})["y"]
-    results = run_all(graph, level, picture, threads)
-    if not kernels_for(level).kernel_set.family("qu8_winograd4x4"):
-        pytest.skip(f"{level} has no Winograd convolutions of bytes")
-    assert sorted(kernel.split("__")[0] for kernel in results) == families(int(case.get("strides", [1])[0]))
-    for y in results.values():
-        if expected.dtype == np.float32:
-            np.testing.assert_allclose(y, expected, rtol=3e-7, atol=1e-7)
-        else:
-            steps = 1 if case.get("activation") == "HardSwish" else 0
-            assert np.abs(y.astype(int) - expected).max() <= steps
+    steps = 1 if case.get("activation") == "HardSwish" else 0
+    check(graph_of(**case), level, threads, families(int(case.get("strides", [1])[0])), steps)
+
+
+LARGE_KERNELS: list[dict[str, Any]] = [
+    *[{"kernel": kernel, "channels": channels} for kernel, channels in ((5, 3), (7, 4), (9, 3), (6, 5), (5, 16))],
+    *[{"size": (size, 17 - size), "channels": 3} for size in (3, 4, 5, 6, 7, 13)],
+    {"x": I8, "y": I8, "pad_mode": "reflect", "channels": 3}, {"channels": 6, "outputs": 40, "y": None},
+    {"channels": 3, "upsample": [2, 2], "pad_mode": "edge"}, {"channels": 3, "activation": "HardSwish"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("case", LARGE_KERNELS, ids=str)
+def test_large_kernels_are_cut_into_parts(case: dict[str, Any], level: str, threads: int):
+    steps = 1 if case.get("activation") == "HardSwish" else 0
+    check(graph_of(**{"kernel": 9, "outputs": 33, **case}), level, threads, [PARTS_FAMILY], steps)
+
+
+FEW_OUTPUTS: list[dict[str, Any]] = [
+    *[{"kernel": kernel, "channels": channels} for kernel, channels in ((9, 32), (7, 20), (5, 18), (4, 33))],
+    *[{"outputs": outputs} for outputs in (1, 2, 4)],
+    *[{"size": (size, 17 - size)} for size in (3, 4, 5, 6, 7, 13)],
+    {"x": I8, "y": I8, "pad_mode": "reflect"}, {"y": None}, {"y": None, "activation": "Relu"},
+    {"upsample": [2, 2], "pad_mode": "edge"}, {"activation": "HardSwish"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("case", FEW_OUTPUTS, ids=str)
+def test_few_outputs_are_filtered_down_the_columns(case: dict[str, Any], level: str, threads: int):
+    if not kernels_for(level).kernel_set.family(FEW_OUTPUTS_FAMILY):
+        pytest.skip(f"{level} multiplies bytes as fast")
+    steps = 1 if case.get("activation") == "HardSwish" else 0
+    check(graph_of(**{"kernel": 9, "outputs": 3, **case}), level, threads, [FEW_OUTPUTS_FAMILY], steps)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_few_outputs_with_an_activation_of_floats_are_left_to_others(level: str):
+    graph = graph_of(kernel=9, outputs=3, channels=8, y=None, activation="Sigmoid")
+    results = run_all(graph, level, random_picture(graph))
+    assert {kernel.split("__")[0] for kernel in results} == {PARTS_FAMILY}
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_largest_sums_are_exact(level: str):
-    if not kernels_for(level).kernel_set.family("qu8_winograd4x4"):
-        pytest.skip(f"{level} has no Winograd convolutions of bytes")
     # 228 channels are the most whose sums of 9 * 127 * 128 each are below 2**25.
     weight = np.full((16, 228, 3, 3), 127, I8)
     weight[1::2] = -127

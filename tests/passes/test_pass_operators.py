@@ -20,6 +20,7 @@ from edgeinfer.passes import (
     FuseSilu,
     FuseWeightedSum,
     ReplaceGemm,
+    ReplaceSquare,
     ReplaceSum,
     run_passes,
 )
@@ -362,6 +363,15 @@ def test_a_sum_becomes_additions(builder, apply, operators, count):
     names = ["x", "y", "z", "u"][:count]
     b = builder(**{name: (2, 3) if name != "y" else (3,) for name in names})
     assert operators(apply(ReplaceSum(), b.graph(b.node("Sum", *names))).graph) == {"Add": count - 1}
+
+
+@pytest.mark.parametrize(
+    ("exponent", "expected"), [(2.0, "Mul"), ([[2.0]], "Mul"), (2.001, "Pow"), ([2.0, 2.0, 2.0], "Pow")]
+)
+def test_a_square_becomes_a_product(builder, apply, operators, exponent, expected):
+    b = builder(x=(2, 3))
+    power = b.node("Pow", "x", b.constant(np.array(exponent, np.float32)))
+    assert operators(apply(ReplaceSquare(), b.graph(power)).graph) == {expected: 1}
 
 
 def excitation(b, x):

@@ -38,7 +38,11 @@ from edgeinfer.plan.lowering.quantized_numbers import (
 from edgeinfer.plan.lowering.quantized_packing import in_halves, in_octets, multiplies_matrices
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, repeated, whole_quads
 from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
-from edgeinfer.plan.lowering.quantized_winograd import emit_quantized_winograd, quantized_winograd_choices
+from edgeinfer.plan.lowering.quantized_winograd import (
+    FEW_OUTPUTS_FAMILY,
+    emit_quantized_winograd,
+    quantized_winograd_choices,
+)
 from edgeinfer.plan.lowering.units import as_units, units_of
 from edgeinfer.plan.signed_bytes import takes_signed_bytes
 
@@ -180,8 +184,15 @@ def _winograd_kernel(
     """The Winograd kernel chosen for the node or estimated to be quickest; None for a direct convolution."""
     rows, lanes = context.kernels.family("qu8_conv"), context.kernels.lanes
     direct = choose_tile(rows, geometry.out_width, geometry.out_channels, lanes)
-    cycles = direct_cycles(units_of(geometry, direct), direct, lanes) * direct.traits["quad_cost"]
-    choices = [*quantized_winograd_choices(geometry, numbers.weight, context), (cycles, direct)]
+    quads = units_of(geometry, direct)
+    cycles = direct_cycles(quads, direct, lanes)
+    if few_outputs_applies(quads, lanes):
+        cycles = min(cycles, few_outputs_cycles(quads, context.kernels.only("qu8_conv_few_outputs"), lanes))
+    choices = quantized_winograd_choices(geometry, numbers.weight, context, direct.traits["word_cost"])
+    if numbers.y_scale is None and activation_fields(node)["activation"]:
+        # These kernels bound float32, and do no other activation of it.
+        choices = [choice for choice in choices if choice[1].family != FEW_OUTPUTS_FAMILY]
+    choices.append((cycles * direct.traits["quad_cost"], direct))
     choices.sort(key=lambda choice: choice[0])
     context.candidates.setdefault(node.name, [kernel.name for _, kernel in choices])
     chosen = context.choices.get(node.name)

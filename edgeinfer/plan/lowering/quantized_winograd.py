@@ -13,8 +13,22 @@ from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
 from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
 from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
-from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_cycles
+from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_costs
+from edgeinfer.plan.lowering.winograd_few_outputs import (
+    cut_columns_of_groups,
+    folded_taps,
+    winograd_few_outputs_applies,
+    winograd_few_outputs_cycles,
+)
+from edgeinfer.plan.lowering.winograd_parts import (
+    cut_parts,
+    part_weights,
+    winograd_parts_applies,
+    winograd_parts_cycles,
+)
 
+PARTS_FAMILY = "qu8_winograd_parts"
+FEW_OUTPUTS_FAMILY = "qu8_winograd_few_outputs"
 FAMILIES = (
     "qu8_winograd4x4", "qu8_winograd2x2", "qu8_winograd4x4_stride2_3x3", "qu8_winograd2x2_stride2_3x3",
 )  # fmt: skip
@@ -25,31 +39,53 @@ FILTER_ROWS = {
     (4, 3): ((3, 0, 0), (-2, -2, -2), (-2, 2, -2), (1, 2, 4), (1, -2, 4), (0, 0, 12)),
     (2, 2): ((1, 0), (1, 1), (0, 1)),
     (4, 2): ((3, 0), (-3, -3), (-1, 1), (1, 2), (0, 6)),
+    (3, 3): ((3, 0, 0), (-3, -3, -3), (-1, 1, -1), (1, 2, 4), (0, 0, 6)),
 }
-SUM_BITS = {(2, 3): 29, (4, 3): 25, (2, 2): 31, (4, 2): 29}
+SUM_BITS = {(2, 3): 29, (4, 3): 25, (2, 2): 31, (4, 2): 29, (3, 3): 29}
+# Those of F(4, 3) along one axis alone.
+SUM_BITS_OF_COLUMNS = 28
 # The largest magnitude of x as kernels see it.
 LARGEST_X = 128
 
 
 def sums_fit(weight: np.ndarray, kernel: KernelRow) -> bool:
-    """Whether a kernel's sums stay exact for any x; ``weight`` is int8 [out, channels, 3, 3]."""
+    """Whether a kernel's sums stay exact for any x; ``weight`` is int8 [out, channels, height, width]."""
     sums = np.abs(weight.reshape(len(weight), -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
-    return bool((LARGEST_X * sums < 1 << SUM_BITS[filtering_of(kernel)[:2]]).all())
+    few = kernel.family == FEW_OUTPUTS_FAMILY
+    bits = SUM_BITS_OF_COLUMNS if few else SUM_BITS[filtering_of(kernel)[:2]]
+    return bool((LARGEST_X * sums < 1 << bits).all())
 
 
 def quantized_winograd_choices(
-    geometry: ConvGeometry, weight: np.ndarray, context: LoweringContext
+    geometry: ConvGeometry, weight: np.ndarray, context: LoweringContext, word_cost: float
 ) -> list[tuple[float, KernelRow]]:
-    """Kernels that compute a convolution of bytes, with cycles as ``winograd_cycles`` counts them."""
+    """Kernels that compute a convolution of bytes, and how many vector multiply-adds take as long.
+
+    ``word_cost`` is what a product of a vector of words takes in that time. Reading filters adds to it: words need
+    them twice as fast as floats do.
+    """
     if geometry.kernel == (1, 1):
         return []
-    lanes, threads = context.kernels.lanes, context.threads
-    return [
-        (winograd_cycles(padded_pairs(geometry, lanes), kernel, threads, lanes), kernel)
-        for family in FAMILIES
-        for kernel in context.kernels.family(family)
-        if winograd_applies(geometry, kernel) and sums_fit(weight, kernel)
-    ]
+    lanes, choices = context.kernels.lanes, []
+    for family in FAMILIES:
+        for kernel in context.kernels.family(family):
+            if winograd_applies(geometry, kernel) and sums_fit(weight, kernel):
+                costs = winograd_costs(padded_pairs(geometry, lanes), kernel, context.threads, lanes)
+                choices.append((costs.products * word_cost + costs.filters + costs.transforms, kernel))
+    for kernel in context.kernels.family(PARTS_FAMILY) if winograd_parts_applies(geometry) else ():
+        if sums_fit(weight, kernel):
+            cycles = winograd_parts_cycles(pairs_of_quads(geometry), kernel, context.threads, lanes)
+            choices.append((cycles * word_cost, kernel))
+    for kernel in context.kernels.family(FEW_OUTPUTS_FAMILY) if winograd_few_outputs_applies(geometry, lanes) else ():
+        if sums_fit(weight, kernel):
+            cycles = winograd_few_outputs_cycles(pairs_of_quads(geometry), kernel, lanes)
+            choices.append((cycles * word_cost, kernel))
+    return choices
+
+
+def pairs_of_quads(geometry: ConvGeometry) -> ConvGeometry:
+    """The geometry with channels counted in pairs of whole quads; its MACs are not the convolution's."""
+    return geometry._replace(channels=whole_quads(geometry.channels) // 2)
 
 
 def padded_pairs(geometry: ConvGeometry, lanes: int) -> ConvGeometry:
@@ -96,6 +132,23 @@ def _fill_pairs(pairs: np.ndarray, words: np.ndarray) -> None:
     pairs[: channels // 2, :outputs, 1] = words[1::2]
 
 
+def pack_word_parts(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.ndarray:
+    """int8 [out, channels, kh, kw] as ``pack_word_filters`` with [part down][part across][pair] as pairs."""
+    whole = np.pad(weight, ((0, 0), (0, 2 * pairs - weight.shape[1]), (0, 0), (0, 0)))
+    parts = part_weights(whole)
+    return pack_word_filters(parts, kernel, parts.shape[1] // 2)
+
+
+def pack_folded_words(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.ndarray:
+    """int8 [out, channels, kh, kw] as int32 [block, frequency, part, pair, columns], two words in each."""
+    whole = np.pad(weight, ((0, 0), (0, 2 * pairs - weight.shape[1]), (0, 0), (0, 0)))
+    taps = folded_taps(whole, kernel.traits["columns"])
+    words = np.tensordot(np.array(FILTER_ROWS[4, 3], np.float32), taps, 1).astype(np.int16)
+    shape = words.shape
+    in_pairs = np.moveaxis(words.reshape(*shape[:3], pairs, 2, shape[-1]), (0, 4), (1, 5))
+    return np.ascontiguousarray(in_pairs).view(np.int32)[..., 0]
+
+
 def emit_quantized_winograd(
     node: Node,
     context: LoweringContext,
@@ -105,25 +158,44 @@ def emit_quantized_winograd(
     kernel: KernelRow,
 ) -> None:
     """Append a Winograd convolution of bytes; ``y_strides`` as for ``FusedConv``."""
-    lanes, rows, columns = context.kernels.lanes, kernel.traits["rows"], kernel.traits["columns"]
-    units, filtering, frequencies = padded_pairs(geometry, lanes), filtering_of(kernel), frequencies_of(kernel)
-    tasks = cut_tile_tasks(units, kernel, context.threads, units.channels * filtering.stride**2, lanes)
+    lanes, columns = context.kernels.lanes, kernel.traits["columns"]
+    if kernel.family == PARTS_FAMILY:
+        pairs, pack = pairs_of_quads(geometry).channels, pack_word_parts
+        tasks, floats = cut_parts(pairs_of_quads(geometry), kernel, context.threads, lanes)
+    elif kernel.family == FEW_OUTPUTS_FAMILY:
+        pairs, pack = pairs_of_quads(geometry).channels, pack_folded_words
+        tasks, floats = cut_columns_of_groups(pairs_of_quads(geometry), kernel, context.threads, lanes)
+    else:
+        pairs, pack = padded_pairs(geometry, lanes).channels, pack_word_filters
+        tasks, floats = _cut_tiles(padded_pairs(geometry, lanes), kernel, context.threads, lanes)
+    values: dict[str, int | float | str] = {
+        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
+        **quantized_bias(node, context, numbers, 1, kernel), **tasks,
+        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips=False), "residual": "",
+        "y": node.outputs[0], "channels": pairs, "x_channels": whole_quads(geometry.channels),
+        "fill": fill_unit(numbers, kernel), "flip": 0 if numbers.signed else 128, "tile_scratch": floats,
+        "w": context.packed(
+            node.inputs[3], f"{numbers.part}words{pairs}x{columns}.{kernel.family}",
+            lambda _: pack(numbers.weight, kernel, pairs),
+        ),
+    }  # fmt: skip
+    scratch_bytes = 4 * (floats + filtering_of(kernel).output * lanes)
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)
+
+
+def _cut_tiles(
+    units: ConvGeometry, kernel: KernelRow, threads: int, lanes: int
+) -> tuple[dict[str, int | float | str], int]:
+    """Params fields of tasks, and units of scratch memory."""
+    rows, columns, filtering, frequencies = (
+        kernel.traits["rows"], kernel.traits["columns"], filtering_of(kernel), frequencies_of(kernel)
+    )  # fmt: skip
+    v_units = units.channels * filtering.stride**2
+    tasks = cut_tile_tasks(units, kernel, threads, v_units, lanes)
     tiles = math.ceil(tasks.rows * tasks.columns / rows) * rows
     patch_rows, patch_columns = (
         (count * filtering.output + filtering.taps - 1) * filtering.stride for count in (tasks.rows, tasks.columns)
     )
-    patch, v_units = patch_rows * patch_columns * units.channels, units.channels * filtering.stride**2
+    patch = patch_rows * patch_columns * units.channels
     floats = frequencies * (3 * lanes + tiles * (columns + v_units)) + tiles * 4 * lanes + patch + lanes
-    values: dict[str, int | float | str] = {
-        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, 1, kernel), **tasks.values(geometry.batch),
-        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips=False), "residual": "",
-        "y": node.outputs[0], "channels": units.channels, "x_channels": whole_quads(geometry.channels),
-        "fill": fill_unit(numbers, kernel), "flip": 0 if numbers.signed else 128, "tile_scratch": floats,
-        "w": context.packed(
-            node.inputs[3], f"{numbers.part}words{units.channels}x{columns}.{kernel.family}",
-            lambda _: pack_word_filters(numbers.weight, kernel, units.channels),
-        ),
-    }  # fmt: skip
-    scratch_bytes = 4 * (floats + filtering.output * lanes)
-    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)
+    return tasks.values(units.batch), floats

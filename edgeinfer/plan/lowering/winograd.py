@@ -125,11 +125,25 @@ def _tile_units(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> int:
     return math.ceil(channels / lanes) * lanes // width_of(kernel)
 
 
-def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
-    """Estimated vector multiply-adds that take as long as the whole convolution, all threads together."""
+class WinogradCosts(NamedTuple):
+    """What parts of a Winograd convolution take, all threads together, counted in vector multiply-adds.
+
+    Attributes:
+        products: the multiply-adds of all frequencies.
+        filters: reading the filters.
+        transforms: transforming tiles there and back.
+    """
+
+    products: float
+    filters: float
+    transforms: float
+
+
+def winograd_costs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> WinogradCosts:
+    """Estimated costs; channels of the geometry are floats, or pairs where a kernel multiplies words."""
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
-    filtering = filtering_of(kernel)
+    filtering, batch = filtering_of(kernel), geometry.batch
     stride = filtering.stride
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes), lanes)
     if _products_set_the_pace(kernel, lanes):
@@ -139,12 +153,17 @@ def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     tiles = _padded_tiles(high, wide, tasks.rows, tasks.columns, tile_rows)
     out_columns = math.ceil(geometry.out_channels / columns) * columns
     block_floats = filtering.products * geometry.channels / width * out_columns
-    products = tiles * block_floats / lanes
     filters = tasks.pixel_tasks * threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
     vectors_in = stride * math.ceil(stride * geometry.channels / lanes)
     vectors = vectors_in * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
     transforms = high * wide * vectors * TRANSFORM_CYCLES[filtering.size] * rate
-    return geometry.batch * (max(products, filters) + transforms)
+    return WinogradCosts(batch * tiles * block_floats / lanes, batch * filters, batch * transforms)
+
+
+def winograd_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> float:
+    """Estimated vector multiply-adds of floats that take as long as the whole convolution, all threads together."""
+    costs = winograd_costs(geometry, kernel, threads, lanes)
+    return max(costs.products, costs.filters) + costs.transforms
 
 
 def emit_winograd(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:

@@ -52,48 +52,62 @@ def winograd_few_outputs_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes
     return pixels * (products + transforms + sums)
 
 
-def pack_folded_filters(weight: np.ndarray, columns: int) -> np.ndarray:
-    """Pack [out, channels, kh, kw] as [block, frequency, part, channel, columns] with column ``kx * out + o``."""
+def folded_taps(weight: np.ndarray, columns: int) -> np.ndarray:
+    """[out, channels, kh, kw] as [tap, block, part, channel, columns] with column ``kx * out + o``; zeros behind kh."""
     out_channels, channels, kernel_height, kernel_width = weight.shape
     parts = math.ceil(kernel_height / PART)
     padded = np.zeros((out_channels, channels, parts * PART, kernel_width), np.float32)
     padded[:, :, :kernel_height] = weight
     folded = pack_folded(padded, columns)
-    by_tap = np.moveaxis(folded.reshape(folded.shape[0], parts, PART, channels, columns), 2, 0)
+    return np.moveaxis(folded.reshape(folded.shape[0], parts, PART, channels, columns), 2, 0)
+
+
+def pack_folded_filters(weight: np.ndarray, columns: int) -> np.ndarray:
+    """Pack [out, channels, kh, kw] as [block, frequency, part, channel, columns]."""
     factors = filter_factors(FREQUENCIES)[:, None, None, None, None]
-    return np.ascontiguousarray(np.moveaxis(at_points(by_tap, FREQUENCIES) * factors, 0, 1))
+    transformed = at_points(folded_taps(weight, columns), FREQUENCIES) * factors
+    return np.ascontiguousarray(np.moveaxis(transformed, 0, 1))
 
 
-def emit_winograd_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
-    """Append the convolution."""
-    geometry = conv.geometry
-    lanes, tile_rows, columns = context.kernels.lanes_of(kernel), kernel.traits["rows"], kernel.traits["columns"]
+def cut_columns_of_groups(
+    geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int
+) -> tuple[dict[str, int | float | str], int]:
+    """Params fields of tasks and of the kernel's height, and units of scratch memory; channels are counted in units."""
+    tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     parts, taps, channels = _part_count(geometry), geometry.kernel[1], geometry.channels
     blocks = math.ceil(taps * geometry.out_channels / columns)
 
     def pixels_of(task_columns: int) -> int:
         return math.ceil((task_columns + taps - 1) / tile_rows) * tile_rows
 
-    def group_floats(task_columns: int) -> int:
+    def group_units(task_columns: int) -> int:
         pixels = pixels_of(task_columns)
         return FREQUENCIES * (pixels * (blocks * columns + parts * channels) + 2 * lanes)
 
     task_columns = geometry.out_width
-    while task_columns > 4 * tile_rows and 4 * group_floats(task_columns) > GROUP_BYTES:
+    while task_columns > 4 * tile_rows and 4 * group_units(task_columns) > GROUP_BYTES:
         task_columns = math.ceil(task_columns / 2)
     column_tasks = math.ceil(geometry.out_width / task_columns)
-    row_floats = pixels_of(task_columns) * channels
+    row_units = pixels_of(task_columns) * channels
     groups = math.ceil(geometry.out_height / OUTPUT)
-    fitting = (PATCH_BYTES // (4 * row_floats) - parts * PART) // OUTPUT
-    share = math.ceil(groups * geometry.batch * column_tasks / (TASKS_PER_THREAD * context.threads))
+    fitting = (PATCH_BYTES // (4 * row_units) - parts * PART) // OUTPUT
+    share = math.ceil(groups * geometry.batch * column_tasks / (TASKS_PER_THREAD * threads))
     task_groups = max(1, min(fitting, share))
     row_tasks = math.ceil(groups / task_groups)
-    # Reads of whole vectors reach beyond the last row of the patch, sums of taps beyond the last products.
-    patch = (task_groups * OUTPUT + parts * PART - 1) * row_floats + lanes
-    floats = FREQUENCIES * lanes + group_floats(task_columns) + 2 * lanes + patch
     values: dict[str, int | float | str] = {
         "task_rows": task_groups, "task_columns": task_columns, "row_tasks": row_tasks, "column_tasks": column_tasks,
         "tiles": geometry.batch * row_tasks * column_tasks, "kernel_height": parts * PART,
+    }  # fmt: skip
+    # Reads of whole vectors reach beyond the last row of the patch, sums of taps beyond the last products.
+    patch = (task_groups * OUTPUT + parts * PART - 1) * row_units + lanes
+    return values, FREQUENCIES * lanes + group_units(task_columns) + 2 * lanes + patch
+
+
+def emit_winograd_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append the convolution."""
+    columns = kernel.traits["columns"]
+    values, floats = cut_columns_of_groups(conv.geometry, kernel, context.threads, context.kernels.lanes_of(kernel))
+    values |= {
         "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
             conv.weight, f"foldedfilters{columns}.{kernel.float_dtype.str}",
