@@ -23,7 +23,13 @@ from benchmarks.peers import Job, make_runner
 
 PEERS = ("ONNX Runtime", "OpenVINO")
 # The largest share of the better peer's time that we want to need.
-GOALS = {"fast_neural_style_32": 0.75, "multistyle26": 0.75, "resnet18": 0.85, "mobilenet_v2": 0.9, "efficientnet_lite0": 0.9}
+GOALS = {
+    "fast_neural_style_32": 0.75,
+    "multistyle26": 0.75,
+    "resnet18": 0.85,
+    "mobilenet_v2": 0.9,
+    "efficientnet_lite0": 0.9,
+}
 PHOTOGRAPHS = ("astronaut", "coffee", "cat", "rocket")
 
 

@@ -1,7 +1,8 @@
 """Depthwise convolution of 8-bit pictures in integers, for processors with products of vectors of bytes.
 
 A task copies the rows that it needs into scratch memory, with the border around them. Then, block by block of channels,
-all weights stay in registers while the filter runs over the rows.
+all weights stay in registers while the filter runs over the rows. On x86 bias and multipliers are packed by block too,
+in the order of ``edgeinfer.simd.byte_filter``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from edgeinfer.kernels.patch import source_index
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, byte_output
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.simd.byte_filter import ByteFilter
-from edgeinfer.simd.byte_tile import ByteTileOps
+from edgeinfer.simd.byte_tile import ByteTileOps, store_blocks_of
 from edgeinfer.simd.pointers import advance, as_u8, buffer_f32, buffer_u8, bytes_as_f32, claim
 from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.vectors import bits_to_f32
 
-# x is signed bytes here, which other levels like it do not take.
-TILES: dict[str, list[tuple[int, int]]] = {"dotprod": [(4, 2)], "neon": [(2, 4)], "rvv": []}
+# On AArch64 x is signed bytes here, which other levels like it do not take.
+TILES: dict[str, list[tuple[int, int]]] = {
+    "vnni": [(4, 4)], "avxvnni": [(2, 4)], "dotprod": [(4, 2)], "neon": [(2, 4)], "rvv": []
+}  # fmt: skip
 
 
 @kernel_family("i8_dwconv3x3", QUANTIZED_CONV_PARAMS, TILES, width=4)
@@ -74,9 +77,18 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
     sums, floats = ByteTileOps(simd, pixels, vectors), TileOps(simd, pixels, vectors)
     output, columns = byte_output(simd, floats), sums.columns
     splat_sums, load_scales, scaled_by = sums.splat_row, TileOps(simd, 1, vectors).splat_row, sums.scaled_by
-    output_buffers, write = output.buffers, output.write
+    output_buffers, write_bytes = output.buffers, output.write
+    by_blocks, store_blocks = not simd.level.by_lane, store_blocks_of(simd, floats.type)
     copy, splat_i32, octets = _row_copy(simd), simd.splat_i32, 4 * simd.lanes
     store = simd.store
+
+    @njit(forceinline=True, error_model="numpy")
+    def write(tile: Any, buffers: Any, place: Any) -> None:
+        if by_blocks:
+            y, y_pixel, zero_point, low, high, _ = buffers
+            store_blocks(tile, y, place, y_pixel, zero_point, low, high)
+        else:
+            write_bytes(tile, buffers, place, pixels, columns)
 
     @njit(forceinline=True, error_model="numpy")
     def fill(patch: Any, at: Any, count: Any, value: Any) -> None:
@@ -114,9 +126,9 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
             target: Any, y_row: Any,
         ) -> None:  # fmt: skip
             tiles = apply(begin, weights, patch, source, row_pitch, channels)
-            write(scaled_by(tiles[0], scales), buffers, target, pixels, columns)
+            write(scaled_by(tiles[0], scales), buffers, target)
             if image_rows == 2:
-                write(scaled_by(tiles[-1], scales), buffers, target + y_row, pixels, columns)
+                write(scaled_by(tiles[-1], scales), buffers, target + y_row)
 
         @njit(error_model="numpy", forceinline=True)
         def run(
@@ -127,14 +139,14 @@ def _depthwise(simd: Simd, size: int, pixels: int, vectors: int) -> Callable[...
             over = (whole + 1) * pixels - width if whole * pixels < width else 0
             for c in range(0, channels, columns):
                 channel = min(c, channels - columns)
-                weights, begin = load_weights(w, packed), splat_sums(bias, channel)
-                scales = load_scales(factors, channel)
+                place = c if by_blocks else channel
+                weights, begin, scales = load_weights(w, packed), splat_sums(bias, place), load_scales(factors, place)
                 packed += weight_bytes
                 for next_row in range(0, rows, image_rows):
                     row = min(next_row, rows - image_rows)
                     source, target = channel + row * row_step, start + channel + row * y_row
                     for at in range(whole):
-                        if image_rows == 1:
+                        if image_rows == 1 and not by_blocks:
                             weights = hold_weights(weights, at)
                         window(begin, weights, scales, patch, source, row_pitch, channels, buffers, target, y_row)
                         source, target = source + pixels * stride * channels, target + pixels * y_pixel

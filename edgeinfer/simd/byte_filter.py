@@ -3,8 +3,10 @@
 A window is ``image_rows`` rows of ``pixels`` neighbouring outputs. The pixels under it are read once, column by column.
 How products are added up is the level's ``dot``:
 
-* ``sdot``, ``usdot``: the pixels of four rows are interleaved, so that four taps of a channel make one quad. A column
-  of them serves all outputs that it is under; with weights of 0 in the right places also those of different rows.
+* ``sdot``, ``usdot``, ``vpdpbusd``: the pixels of four rows are interleaved, so that four taps of a channel make one
+  quad. A column of them serves all outputs that it is under; with weights of 0 in the right places also those of
+  different rows (on Arm). On x86 the four vectors of a row hold four channels of each block of sixteen, as
+  ``store_blocks`` of ``edgeinfer.simd.byte_tile`` wants them.
 * otherwise: the products of two taps, signed bytes, are added in 16 bits and then to the sums; no weight is -128.
 
 x is what the level's ``x_offset`` says.
@@ -31,6 +33,8 @@ _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntTyp
 
 # Rows of pixels whose taps make one quad.
 QUAD_ROWS = 4
+# Bytes of a block within which x86's instructions interleave.
+BLOCK = 16
 
 
 class ByteFilter:
@@ -61,17 +65,17 @@ class ByteFilter:
         self.image_rows = image_rows
         self.load_weights = _load_weights(weights)
         self.hold_weights = _hold_weights(weights)
-        self.apply = _apply(size, stride, image_rows, sums, weights, products)
+        self.apply = _apply(size, stride, image_rows, sums, weights, products, simd.level.by_lane)
 
 
 def uses_quads(dot: str) -> bool:
     """Whether weights are packed for dot products."""
-    return dot in ("sdot", "usdot")
+    return dot in ("sdot", "usdot", "vpdpbusd")
 
 
 def image_rows_of(dot: str) -> int:
-    """Rows of outputs that are computed together: two where quads serve both."""
-    return 2 if uses_quads(dot) else 1
+    """Rows of outputs that are computed together: two on Arm, where quads serve both."""
+    return 2 if dot in ("sdot", "usdot") else 1
 
 
 def quads_of_rows(size: int) -> int:
@@ -114,7 +118,10 @@ Column = Callable[[int, list[Any]], list[Any]]
 Products = Callable[[Any, list[list[Any]], list[Any], Column], None]
 
 
-def _apply(size: int, stride: int, image_rows: int, sums: Tile, weights: Tile, products: Products) -> Any:
+def _apply(
+    size: int, stride: int, image_rows: int, sums: Tile, weights: Tile, products: Products, ordered: bool
+) -> Any:
+    """See ``ByteFilter``; with ``ordered`` pixels are loaded one column after the other."""
     octets = Vector("i8", sums.vectors * sums.vector.lanes)
     result = types.UniTuple(sums, image_rows)
 
@@ -123,13 +130,14 @@ def _apply(size: int, stride: int, image_rows: int, sums: Tile, weights: Tile, p
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             tile, weight, x, index, row_pitch, pixel_pitch = args
             # Or LLVM would move a pointer on for each load.
-            rows = [ordered_value(builder, builder.gep(x, [index]))]
+            first = builder.gep(x, [index])
+            rows = [ordered_value(builder, first) if ordered else first]
             for _ in range(1, _window_rows(size, stride, image_rows)):
                 rows.append(builder.gep(rows[-1], [row_pitch]))
 
             def column(number: int, after: list[Any]) -> list[Any]:
                 at = builder.mul(pixel_pitch, ir.Constant(_I64, number))
-                at = ordered_value(builder, at, after) if number else at
+                at = ordered_value(builder, at, after) if number and ordered else at
                 return [builder.load(element_pointer(builder, row, at, octets), align=1) for row in rows]
 
             totals = [tile_vectors(builder, sums, tile) for _ in range(image_rows)]
@@ -145,11 +153,30 @@ def _shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(places)), places))
 
 
+def _zipped(builder: Any, a: Any, b: Any, block: int, half: int) -> Any:
+    """LLVM value: the elements of one half of each block of ``block`` elements of two vectors, by turns."""
+    total, count = a.type.count, block // 2
+    places = [first + half * count + place for first in range(0, total, block) for place in range(count)]
+    return _shuffled(builder, a, b, [place for at in places for place in (at, total + at)])
+
+
 def _quads_of_rows(size: int, stride: int, image_rows: int, sums: Tile, dot: str) -> Products:
     vectors, lanes = sums.vectors, sums.vector.lanes
     quads, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I8, 4 * lanes)
     channels, groups = vectors * lanes, quads_of_rows(size)
     shared = rows_share_quads(size, stride, image_rows)
+
+    def interleaved_in_blocks(builder: Any, parts: list[Any]) -> list[Any]:
+        """Four rows of channels as four vectors of quads, see the module's text."""
+        words = ir.VectorType(_I16, channels // 2)
+        a, b, c, d = parts
+        vectors = []
+        for half in (0, 1):
+            pairs = [builder.bitcast(_zipped(builder, *rows, BLOCK, half), words) for rows in ((a, b), (c, d))]
+            for quarter in (0, 1):
+                quad = _zipped(builder, pairs[0], pairs[1], BLOCK // 2, quarter)
+                vectors.append(builder.bitcast(quad, octets))
+        return vectors
 
     def interleaved(builder: Any, parts: list[Any]) -> list[Any]:
         """Four rows of channels as vectors of quads."""
@@ -170,13 +197,16 @@ def _quads_of_rows(size: int, stride: int, image_rows: int, sums: Tile, dot: str
             for first in range(0, channels, lanes)
         ]  # fmt: skip
 
+    instruction = f"x86.avx512.{dot}.{32 * lanes}" if dot == "vpdpbusd" else f"aarch64.neon.{dot}.v4i32.v16i8"
+    arranged = interleaved_in_blocks if dot == "vpdpbusd" else interleaved
+
     def products(builder: Any, totals: list[list[Any]], weights: list[Any], column: Column) -> None:
         for number in range((sums.rows - 1) * stride + size):
             pixels = column(number, [vector for row in totals for vector in row])
             # Rows beyond the kernel's last have weights of 0, whatever they hold.
             starts = [0 if shared else row * stride for row in range(image_rows)]
             values = {
-                (start, group): interleaved(
+                (start, group): arranged(
                     builder,
                     [pixels[min(start + QUAD_ROWS * group + row, len(pixels) - 1)] for row in range(QUAD_ROWS)],
                 )
@@ -190,10 +220,8 @@ def _quads_of_rows(size: int, stride: int, image_rows: int, sums: Tile, dot: str
                 for group, j in [(a, b) for a in range(groups) for b in range(vectors)]:
                     at, value = output * vectors + j, values[starts[image_row], group][j]
                     weight = weights[((image_row * size + tap) * groups + group) * vectors + j]
-                    pair = [value, weight] if dot == "usdot" else [weight, value]
-                    totals[image_row][at] = call_intrinsic(
-                        builder, f"aarch64.neon.{dot}.v4i32.v16i8", quads, [totals[image_row][at], *pair]
-                    )
+                    pair = [weight, value] if dot == "sdot" else [value, weight]
+                    totals[image_row][at] = call_intrinsic(builder, instruction, quads, [totals[image_row][at], *pair])
 
     return products
 

@@ -187,6 +187,32 @@ def store_plain_bytes_of(simd: Simd, tile: Tile) -> Any:
     return store_plain_bytes
 
 
+def store_blocks_of(simd: Simd, tile: Tile) -> Any:
+    """An intrinsic ``store_blocks(float_tile, y, index, row_stride, zero_point, low, high)`` for x86.
+
+    As ``store_bytes`` of a whole tile with four vectors in a row, which hold four channels of each block of sixteen:
+    vector j has channels 4 j to 4 j + 3 of the blocks.
+    """
+
+    @intrinsic
+    def store_blocks(
+        typing_context: Any, value: Any, y: Any, index: Any, row_stride: Any, zero_point: Any, low: Any, high: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, y, index, row_stride, zero_point, low, high = args
+            rounder = ByteRounder(builder, simd, low, high, zero_point)
+            octets, vectors = Vector("i8", GROUP * simd.lanes), tile_vectors(builder, tile, value)
+            for row in range(tile.rows):
+                at = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row)))
+                parts = rounder.in_order(vectors[GROUP * row : GROUP * (row + 1)])
+                builder.store(parts, element_pointer(builder, y, at, octets), align=1)
+            return context.get_dummy_value()
+
+        return types.void(tile, UINT8_POINTER, *[types.int64] * 3, types.float32, types.float32), codegen
+
+    return store_blocks
+
+
 def _store_rounded(builder: Any, simd: Simd, tile: Tile, rounder: ByteRounder, args: Any) -> None:
     value, y, index, row_stride, rows, columns = args
     lanes, octet, vectors = simd.lanes, Vector("i8", simd.lanes), tile_vectors(builder, tile, value)

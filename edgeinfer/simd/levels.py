@@ -50,14 +50,16 @@ class Level:
         """What the planner must know of ``dot``.
 
         What x is less than unsigned bytes (128: it is signed), whether weights lie in halves of quads, and depthwise
-        ones in quads, whether tiles of an even number of rows multiply matrices, and what products of a vector of quads
-        take in direct convolutions, and of a vector of pairs of words in Winograd's, as measured on Sapphire Rapids and
-        Zen 3, in the time of a vector multiply-add.
+        ones in quads, the channels of a block out of which four vectors take four each there, whether tiles of an even
+        number of rows multiply matrices, and what products of a vector of quads take in direct convolutions, and of a
+        vector of pairs of words in Winograd's, in the time of a vector multiply-add as measured on Sapphire Rapids and
+        Zen 3.
         """
         return {
             "x_offset": 128 if self.dot in ("sdot", "smull") else 0,
             "halves": int(self.dot == "smull"),
-            "quads": int(self.dot in ("sdot", "usdot")),
+            "quads": int(self.dot in ("sdot", "usdot", "vpdpbusd")),
+            "blocks": 16 if self.dot == "vpdpbusd" else 0,
             "matrices": int(self.dot == "usdot"),
             "quad_cost": 1.1 if self.dot == "vpdpbusd" else 3.4,
             "word_cost": 1.2 if self.dot == "vpdpbusd" else 1.5,

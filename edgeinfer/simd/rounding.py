@@ -28,6 +28,9 @@ ROUNDER_BITS = 0x4B400000
 # Floats below, plus a byte, are words once they are rounded.
 PLAIN_LIMIT = 32512.0
 
+# Lanes of AVX-512's vectors.
+WIDEST = 16
+
 # Vectors that are narrowed together: four of int32 make one of bytes.
 GROUP = 4
 
@@ -67,6 +70,13 @@ class ByteRounder:
         """LLVM values: ``<lanes x i8>`` for each vector."""
         groups = [vectors[at : at + GROUP] for at in range(0, len(vectors), GROUP)]
         return [part for group in groups for part in self._parts(group, 1)]
+
+    def in_order(self, vectors: list[Any]) -> Any:
+        """LLVM value: the bytes of ``GROUP`` vectors in the order that packing brings them into.
+
+        On x86 that is by blocks of 128 bits: four bytes of each vector, then those of the next block.
+        """
+        return self._packed(vectors)[0]
 
     def rows(self, vectors: list[Any], row_vectors: int) -> list[list[Any]]:
         """LLVM values: for each row of ``row_vectors`` vectors the bytes to be stored one behind another."""
@@ -150,11 +160,13 @@ class ByteRounder:
         to_integers, to_words, to_bytes = _X86_NAMES[lanes]
         quads, words, octets = ir.VectorType(_I32, lanes), ir.VectorType(_I16, 2 * lanes), ir.VectorType(_I8, 4 * lanes)
         high = splat_value(builder, Vector("f32", lanes), self._high)
+        # The instruction of AVX-512 has what masked lanes hold, the mask, and how to round: as the processor is set.
+        rounding = [ir.Constant(quads, None), ir.Constant(_I16, -1), ir.Constant(_I32, 4)] if lanes == WIDEST else []
 
         def rounded(vector: Any) -> Any:
             # What is too large would become the least integer.
             bounded = builder.select(builder.fcmp_ordered("<", vector, high), vector, high)
-            return call_intrinsic(builder, to_integers, quads, [bounded])
+            return call_intrinsic(builder, to_integers, quads, [bounded, *rounding])
 
         integers = [rounded(vector) for vector in vectors]
         pairs = [
@@ -212,6 +224,7 @@ class PlainByteRounder(ByteRounder):
 
 
 _X86_NAMES = {
+    WIDEST: ("x86.avx512.mask.cvtps2dq.512", "x86.avx512.packssdw.512", "x86.avx512.packuswb.512"),
     8: ("x86.avx.cvt.ps2dq.256", "x86.avx2.packssdw", "x86.avx2.packuswb"),
     4: ("x86.sse2.cvtps2dq", "x86.sse2.packssdw.128", "x86.sse2.packuswb.128"),
 }

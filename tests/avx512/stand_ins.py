@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from edgeinfer.simd.levels import LEVELS, Level
 
@@ -37,6 +37,10 @@ def with_stand_ins(text: str) -> str:
         operation, bits = name.removeprefix("x86.").rsplit(".", 1)
         definitions[name] = _DEFINITIONS[operation](f"@stand_in.{name}", int(bits) // 32)
     text = _DECLARED.sub("", text).replace("@llvm.x86.avx512", "@stand_in.x86.avx512")
+    for name, definition in definitions.items():
+        declaration, _, rest = definition.partition("\n")
+        if declaration.startswith("declare ") and declaration in text:
+            definitions[name] = rest
     return text + "\n" + "\n".join(definitions.values())
 
 
@@ -125,6 +129,49 @@ def _dpbf16ps(name: str, lanes: int) -> str:
     )
 
 
+def _pack(narrow: str, low: int, high: int) -> Callable[[str, int], str]:
+    """Two vectors narrowed with saturation to half their width, by turns for each block of 128 bits."""
+
+    def define(name: str, lanes: int) -> str:
+        wide = {"i16": "i32", "i8": "i16"}[narrow]
+        count = 4 * lanes // (int(wide[1:]) // 8)
+        source, both, block = f"<{count} x {wide}>", f"<{2 * count} x {wide}>", 128 // int(wide[1:])
+        places = [
+            first + place for at in range(0, count, block) for first in (at, count + at) for place in range(block)
+        ]
+        result = f"<{2 * count} x {narrow}>"
+        limits = {bound: _every(wide, value, 2 * count) for bound, value in (("low", low), ("high", high))}
+        lines = [
+            f"%v = shufflevector {source} %a, {source} %b, <{2 * count} x i32> {_list('i32', places)}",
+            f"%above = icmp sgt {both} %v, {limits['low']}",
+            f"%l = select <{2 * count} x i1> %above, {both} %v, {both} {limits['low']}",
+            f"%below = icmp slt {both} %l, {limits['high']}",
+            f"%h = select <{2 * count} x i1> %below, {both} %l, {both} {limits['high']}",
+            f"%y = trunc {both} %h to {result}",
+            f"ret {result} %y",
+        ]
+        return _function(name, result, f"{source} %a, {source} %b", lines)
+
+    return define
+
+
+def _cvtps2dq(name: str, lanes: int) -> str:
+    """float32 rounded to int32, half to even; what has no room there becomes the least number. No lane is masked."""
+    floats, integers = f"<{lanes} x float>", f"<{lanes} x i32>"
+    even = f"@llvm.roundeven.v{lanes}f32"
+    lines = [
+        f"%r = call {floats} {even}({floats} %a)",
+        f"%above = fcmp oge {floats} %r, {_every('float', -(2.0**31), lanes)}",
+        f"%below = fcmp olt {floats} %r, {_every('float', 2.0**31, lanes)}",
+        f"%fits = and <{lanes} x i1> %above, %below",
+        f"%s = select <{lanes} x i1> %fits, {floats} %r, {floats} {_every('float', -(2.0**31), lanes)}",
+        f"%y = fptosi {floats} %s to {integers}",
+        f"ret {integers} %y",
+    ]
+    parameters = f"{floats} %a, {integers} %source, i{lanes} %mask, i32 %rounding"
+    return f"declare {floats} {even}({floats})\n" + _function(name, integers, parameters, lines)
+
+
 def _function(name: str, result: str, parameters: str, lines: list[str]) -> str:
     return "\n  ".join([f"define internal {result} {name}({parameters}) alwaysinline {{", *lines]) + "\n}\n"
 
@@ -134,4 +181,7 @@ _DEFINITIONS = {
     "avx512.pmaddw.d": _pmaddwd,
     "avx512bf16.cvtneps2bf16": _cvtneps2bf16,
     "avx512bf16.dpbf16ps": _dpbf16ps,
+    "avx512.packssdw": _pack("i16", -(2**15), 2**15 - 1),
+    "avx512.packuswb": _pack("i8", 0, 255),
+    "avx512.mask.cvtps2dq": _cvtps2dq,
 }

@@ -213,13 +213,15 @@ CASES = [
     *[conv(6, 9, c, c, k, group=c, strides=[s, s], pad_mode=mode, x=x, y=y)
       for c, k, s, mode, x, y in (
           (16, 3, 1, "reflect", U8, U8), (24, 3, 2, "edge", U8, I8), (40, 5, 1, "reflect", U8, U8),
-          (32, 5, 2, "constant", I8, I8), (8, 3, 2, "reflect", I8, U8))],
+          (32, 5, 2, "constant", I8, I8), (8, 3, 2, "reflect", I8, U8), (64, 3, 1, "reflect", U8, U8),
+          (72, 3, 2, "edge", I8, I8), (101, 5, 1, "constant", U8, U8), (64, 5, 2, "constant", I8, U8),
+          (130, 3, 1, "constant", U8, I8))],
     *[conv(3, w, 16, 16, 3, group=16) for w in (1, 2, 3, 4, 5)],
-    largest_weight(conv(5, 6, 16, 16, 3, group=16), -128, 0),
+    *[largest_weight(conv(5, 6, c, c, 3, group=c), -128, 0) for c in (16, 64)],
     *[conv(h, 9, 24, 24, 3, group=24, strides=[s, t]) for h, s, t in ((1, 1, 1), (2, 1, 1), (4, 2, 2), (7, 2, 1))],
     # Ties, and zero points of both parities.
     *[halves(conv(5, 9, c, o, k, x=x, y=y, group=g, pads=[k // 2] * 4), z)
-      for c, o, k, g in ((16, 24, 1, 1), (20, 30, 1, 1), (40, 40, 3, 40), (32, 32, 5, 32), (8, 12, 3, 1))
+      for c, o, k, g in ((16, 24, 1, 1), (20, 30, 1, 1), (40, 40, 3, 40), (64, 64, 5, 64), (8, 12, 3, 1))
       for x, y, z in ((U8, U8, 6), (U8, U8, 7), (I8, I8, -4), (I8, U8, 0), (U8, I8, 11))],
     # Products in groups of four quads and what is left of them.
     *[conv(3, 7, c, o, 1, **NO_PADS) for c, o in ((4, 16), (8, 24), (12, 8), (16, 40), (24, 16), (28, 17), (36, 7))],

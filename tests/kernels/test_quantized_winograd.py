@@ -97,7 +97,11 @@ def families(stride: int) -> list[str]:
 
 
 def check(graph: Graph, level: str, threads: int, wanted: list[str], steps: int = 0) -> None:
-    """Results of the wanted families of kernels, and of others that fit, are those of the reference."""
+    """Results of the wanted families of kernels that the level has, and of others, are those of the reference."""
+    kernel_set = kernels_for(level).kernel_set
+    wanted = [family for family in wanted if kernel_set.family(family)]
+    if not wanted:
+        pytest.skip(f"{level} multiplies bytes as fast")
     picture = random_picture(graph)
     expected = run_graph(graph, {"x": picture})["y"]
     results = run_all(graph, level, picture, threads)
@@ -162,8 +166,6 @@ FEW_OUTPUTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", FEW_OUTPUTS, ids=str)
 def test_few_outputs_are_filtered_down_the_columns(case: dict[str, Any], level: str, threads: int):
-    if not kernels_for(level).kernel_set.family(FEW_OUTPUTS_FAMILY):
-        pytest.skip(f"{level} multiplies bytes as fast")
     steps = 1 if case.get("activation") == "HardSwish" else 0
     check(graph_of(**{"kernel": 9, "outputs": 3, **case}), level, threads, [FEW_OUTPUTS_FAMILY], steps)
 
@@ -178,7 +180,7 @@ def test_few_outputs_with_an_activation_of_floats_are_left_to_others(level: str)
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_largest_sums_are_exact(level: str):
     # 228 channels are the most whose sums of 9 * 127 * 128 each are below 2**25.
-    weight = np.full((16, 228, 3, 3), 127, I8)
+    weight = np.full((24, 228, 3, 3), 127, I8)
     weight[1::2] = -127
     weight[2] = np.random.default_rng(0).choice(np.array([-127, 127], I8), weight.shape[1:])
     for stride in (1, 2):
@@ -187,7 +189,8 @@ def test_the_largest_sums_are_exact(level: str):
             picture = np.full((1, 9, 10, 228), extreme, U8)
             expected = run_graph(graph, {"x": picture})["y"]
             results = run_all(graph, level, picture)
-            assert sorted(kernel.split("__")[0] for kernel in results) == families(stride)
+            own = [family for family in families(stride) if kernels_for(level).kernel_set.family(family)]
+            assert sorted(kernel.split("__")[0] for kernel in results) == own
             for y in results.values():
                 np.testing.assert_allclose(y, expected, rtol=2e-7)
 
@@ -224,6 +227,6 @@ def kernel_rows() -> list[KernelRow]:
     """Rows of the kernels at the best level that has them."""
     for level in available_levels():
         kernel_set = kernels_for(level).kernel_set
-        if kernel_set.family(FAMILIES[0]):
+        if all(kernel_set.family(family) for family in FAMILIES):
             return [row for family in FAMILIES for row in kernel_set.family(family)]
     pytest.skip("no level with Winograd convolutions of bytes")

@@ -22,6 +22,7 @@ from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_field
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_depthwise import (
+    channel_order,
     cut_integer_depthwise,
     image_rows_of,
     pack_integer_depthwise,
@@ -269,7 +270,7 @@ def _emit_quantized_depthwise(
     numbers: Quantization,
     y_strides: tuple[int, int, int, int],
 ) -> None:
-    channels = geometry.out_channels
+    channels, factors = geometry.out_channels, multipliers(node, numbers)
     rows = context.kernels.family(depthwise_family(geometry, "i8"))
     integer = next((row for row in rows if _integer_depthwise_applies(row, geometry, numbers.weight)), None)
     flips = numbers.signed != takes_signed_bytes(context.kernels)
@@ -283,6 +284,9 @@ def _emit_quantized_depthwise(
         tasks, stride = cut_integer_depthwise(geometry, integer, context.threads), geometry.strides[0]
         packing = f"depthwise{stride}.{integer.name}"
         pack = partial(pack_integer_depthwise, kernel=integer, stride=stride)
+        if integer.traits.get("blocks"):
+            order = channel_order(channels, integer)
+            bias, factors = bias[order], factors[order]
     flips = flips if kernel is integer else numbers.signed
     x = as_quads(node, context, node.inputs[0], channels, True) if flips else node.inputs[0]
     if context.shape(x)[-1] != channels:
@@ -293,7 +297,7 @@ def _emit_quantized_depthwise(
         "tile_scratch": tasks.scratch_bytes // 4,
         "w": context.packed(node.inputs[3], f"{numbers.part}{packing}", lambda _: pack(numbers.weight)),
         "bias": context.new_constant(f"{node.name}.bias", bias),
-        "multipliers": context.new_constant(f"{node.name}.multipliers", multipliers(node, numbers)),
+        "multipliers": context.new_constant(f"{node.name}.multipliers", factors),
     }  # fmt: skip
     scratch = tasks.scratch_bytes + 4 * kernel.traits["rows"] * kernel.traits["columns"]
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)

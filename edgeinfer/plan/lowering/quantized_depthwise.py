@@ -18,7 +18,7 @@ QUAD_ROWS = 4
 
 def image_rows_of(kernel: KernelRow) -> int:
     """Rows of outputs that the kernel computes together."""
-    return 2 if kernel.traits.get("quads") else 1
+    return 2 if kernel.traits.get("quads") and not kernel.traits.get("blocks") else 1
 
 
 def cut_integer_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int) -> DepthwiseTasks:
@@ -48,17 +48,31 @@ def pack_integer_depthwise(weight: np.ndarray, kernel: KernelRow, stride: int) -
     A block is [tap][channel], or with the trait ``quads`` [row of outputs][kernel column][four rows][channel][row].
     Rows are those of the pixels under a window where its quads hold them all, else those under each row of outputs.
     """
-    channels, _, size, _ = weight.shape
+    _, _, size, _ = weight.shape
     columns, image_rows = kernel.traits["columns"], image_rows_of(kernel)
-    starts = [min(start, channels - columns) for start in range(0, channels, columns)]
-    blocks = np.stack([weight[start : start + columns, 0] for start in starts])
+    order = channel_order(len(weight), kernel)
+    blocks = weight[order, 0].reshape(-1, columns, size, size)
+    count = len(blocks)
     if not kernel.traits.get("quads"):
-        return np.ascontiguousarray(blocks.reshape(len(starts), columns, -1).transpose(0, 2, 1)).view(np.int8)
+        return np.ascontiguousarray(blocks.reshape(count, columns, -1).transpose(0, 2, 1)).view(np.int8)
     groups = math.ceil(size / QUAD_ROWS)
     shared = (image_rows - 1) * stride + size <= groups * QUAD_ROWS
-    padded = np.zeros((len(starts), image_rows, columns, groups * QUAD_ROWS, size), np.int8)
+    padded = np.zeros((count, image_rows, columns, groups * QUAD_ROWS, size), np.int8)
     for row in range(image_rows):
         first = row * stride if shared else 0
         padded[:, row, :, first : first + size] = blocks
-    quads = padded.reshape(len(starts), image_rows, columns, groups, QUAD_ROWS, size)
+    quads = padded.reshape(count, image_rows, columns, groups, QUAD_ROWS, size)
     return np.ascontiguousarray(quads.transpose(0, 1, 5, 3, 2, 4))
+
+
+def channel_order(channels: int, kernel: KernelRow) -> np.ndarray:
+    """The channels of each block of the kernel's columns, the last one overlapping the one before.
+
+    With the trait ``blocks`` four vectors hold four neighbours of each block of so many, one after the other.
+    """
+    columns, block = kernel.traits["columns"], kernel.traits.get("blocks", 0)
+    places = np.arange(columns)
+    if block:
+        places = places.reshape(columns // block, QUAD_ROWS, block // QUAD_ROWS).transpose(1, 0, 2).ravel()
+    starts = [min(start, channels - columns) for start in range(0, channels, columns)]
+    return np.concatenate([start + places for start in starts])
