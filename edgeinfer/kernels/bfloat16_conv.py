@@ -26,7 +26,7 @@ from edgeinfer.simd.tile import TileOps
 
 TILES = {"bf16": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)]}
 FEW_OUTPUTS_TILES = {"bf16": [(8, 2)]}
-WINOGRAD_TILES = {"bf16": [(8, 2), (7, 2)]}
+WINOGRAD_TILES = {"bf16": [(8, 2)]}
 
 
 def bfloat16_patch_reader(simd: Simd) -> Callable[..., None]:

@@ -21,6 +21,8 @@ from edgeinfer.simd.tile import TileOps
 
 # Where sums in integers are the rule, what is left of these takes the kernel for any size.
 FIXED_SIZE_TILES = {**TILES, "dotprod": []}
+# The same for 5x5 where x86 has them: few layers have less than its block of channels.
+LARGE_TILES = {**FIXED_SIZE_TILES, "vnni": [], "avxvnni": []}
 
 
 @kernel_family("qu8_dwconv3x3", QUANTIZED_CONV_PARAMS, FIXED_SIZE_TILES)
@@ -29,7 +31,7 @@ def qu8_dwconv3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., Non
     return depthwise_conv(simd, tile_rows, 3, _byte_arithmetic(simd, tile_rows))
 
 
-@kernel_family("qu8_dwconv5x5", QUANTIZED_CONV_PARAMS, FIXED_SIZE_TILES)
+@kernel_family("qu8_dwconv5x5", QUANTIZED_CONV_PARAMS, LARGE_TILES)
 def qu8_dwconv5x5(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Depthwise convolution with 5x5 kernels, dilation 1, stride 1 or 2 along x."""
     return depthwise_conv(simd, tile_rows, 5, _byte_arithmetic(simd, tile_rows))

@@ -29,6 +29,7 @@ from edgeinfer.simd.vectors import bits_to_i32
 from edgeinfer.simd.word_tile import finished_sums, word_products
 from edgeinfer.simd.words import Words
 
+# As those of ``qu8_winograd_parts``.
 TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
 
 
