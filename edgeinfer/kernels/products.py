@@ -9,6 +9,7 @@ from numba import njit
 
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.lane_products import FloatLanes, lane_products
+from edgeinfer.simd.pointers import as_bytes
 from edgeinfer.simd.prefetch import prefetch
 from edgeinfer.simd.tile import TileOps
 
@@ -39,16 +40,17 @@ def prefetching_products(ops: TileOps | ByteTileOps, by_matrix: bool = False) ->
     return without_prefetches(inner_products(ops, by_matrix))
 
 
-def with_prefetches(outer: Callable[..., Any], columns: int) -> Callable[..., Any]:
-    """See ``prefetching_products``; ``outer`` adds one outer product."""
+def with_prefetches(outer: Callable[..., Any], columns: int, unit_bytes: int = 4) -> Callable[..., Any]:
+    """See ``prefetching_products``; ``outer`` adds one outer product, of weights in units of four or two bytes."""
 
     @njit(forceinline=True, error_model="numpy")
     def accumulate(
         tile: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any, count: Any, ahead: Any, step: Any
     ) -> Any:
+        octets = as_bytes(w)
         for k in range(count):
             tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
-            prefetch(w, ahead + k * step)
+            prefetch(octets, (ahead + k * step) * unit_bytes)
         return tile
 
     return accumulate

@@ -19,6 +19,19 @@ from edgeinfer.simd.word_tile import widen
 _WHOLE, _LEAST = 16, 4
 
 
+_widen_whole, _widen_least = widen(_WHOLE), widen(_LEAST)
+
+
+@njit(error_model="numpy")
+def read_bytes(patch: Any, place: Any, x: Any, at: Any, count: Any, flip: Any) -> None:
+    """Widen ``count`` bytes from ``x[at]`` on, a multiple of 4, to pairs of words from ``patch[place]`` on."""
+    whole = count - count % _WHOLE
+    for i in range(0, whole, _WHOLE):
+        _widen_whole(patch, place + i // 2, x, at + i, flip)
+    for i in range(whole, count, _LEAST):
+        _widen_least(patch, place + i // 2, x, at + i, flip)
+
+
 @functools.cache
 def word_patch_reader(simd: Simd) -> Callable[..., None]:
     """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch with pairs of words.
@@ -28,15 +41,7 @@ def word_patch_reader(simd: Simd) -> Callable[..., None]:
     multiple of 4; ``image`` is the index of the first byte of the picture. Words are bytes of x, less 128 with a
     ``flip`` of 128; ``fill`` is the pair of the border.
     """
-    fill, splat, widen_whole, widen_least = fill_floats(simd), simd.splat_i32, widen(_WHOLE), widen(_LEAST)
-
-    @njit(error_model="numpy")
-    def read_bytes(patch: Any, place: Any, x: Any, at: Any, count: Any, flip: Any) -> None:
-        whole = count - count % _WHOLE
-        for i in range(0, whole, _WHOLE):
-            widen_whole(patch, place + i // 2, x, at + i, flip)
-        for i in range(whole, count, _LEAST):
-            widen_least(patch, place + i // 2, x, at + i, flip)
+    fill, splat = fill_floats(simd), simd.splat_i32
 
     @njit(forceinline=True, error_model="numpy")
     def read(

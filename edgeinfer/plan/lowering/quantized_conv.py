@@ -141,9 +141,12 @@ def emit_quantized_conv(
     cycles = direct_cycles(quads, kernel, lanes) * (WIDE_COST if wide is not None else 1)
     use_few = few_outputs_applies(quads, lanes) and few_outputs_cycles(quads, few, lanes) < cycles
     kernel = few if use_few else kernel
+    is_product = not use_few and _is_plain_product(node, geometry, numbers)
     if not use_few and wide is not None:
-        kernel, quads = wide, units_of(geometry._replace(channels=whole_quads(geometry.channels)), wide)
-    elif not use_few and _is_plain_product(node, geometry, numbers):
+        rows = _pointwise_rows(context, "qu8_wide_pointwise", geometry) if is_product else []
+        kernel = choose_tile(rows, geometry.out_width, geometry.out_channels, lanes) if rows else wide
+        quads = units_of(geometry._replace(channels=whole_quads(geometry.channels)), kernel)
+    elif is_product:
         kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
     values: dict[str, int | float | str] = {
@@ -164,7 +167,7 @@ def emit_quantized_conv(
     else:
         tasks = cut_tasks(quads, kernel.traits["rows"], columns, context.threads)
         values |= tasks.fields(geometry.batch * groups)
-        if kernel is wide:
+        if kernel.traits.get("words"):
             values["x_channels"] = whole_quads(geometry.channels)
         values["tile_scratch"] = math.ceil(tasks.patch_bytes / 64) * 16 + 16
         run = quads.channels * (quads.kernel[1] if quads.dilations[1] == 1 else 1)
@@ -203,7 +206,7 @@ def _winograd_kernel(
 
 def _units_of_weight(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
     """int8 weights as units of the kernel: quads, or pairs with zeros behind the last channel up to a whole quad."""
-    if kernel.family != "qu8_wide_conv":
+    if not kernel.traits.get("words"):
         return as_units(weight, kernel)
     padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % QUAD), (0, 0), (0, 0)))
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(padded, 1, -1)).view(np.int16), -1, 1)
@@ -228,9 +231,14 @@ def _gives_plain_bytes(node: Node, numbers: Quantization) -> bool:
     return numbers.y_scale is not None and not activation_fields(node)["activation"]
 
 
+def _pointwise_rows(context: LoweringContext, family: str, geometry: ConvGeometry) -> list[KernelRow]:
+    """Kernels for matrix products whose tiles are no higher than the matrix."""
+    return [row for row in context.kernels.family(family) if row.traits["rows"] <= geometry.out_width]
+
+
 def _pointwise_kernel(context: LoweringContext, kernel: KernelRow, geometry: ConvGeometry) -> KernelRow:
     """The best kernel for matrix products, or ``kernel`` where there are too few pixels for one."""
-    rows = [row for row in context.kernels.family("qu8_pointwise") if row.traits["rows"] <= geometry.out_width]
+    rows = _pointwise_rows(context, "qu8_pointwise", geometry)
     if not rows or kernel.traits["rows"] == 1:
         return kernel
     lanes, quads = context.kernels.lanes, math.ceil(geometry.channels / QUAD)
