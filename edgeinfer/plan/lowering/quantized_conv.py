@@ -144,7 +144,8 @@ def emit_quantized_conv(
     is_product = not use_few and _is_plain_product(node, geometry, numbers)
     if not use_few and wide is not None:
         rows = _pointwise_rows(context, "qu8_wide_pointwise", geometry) if is_product else []
-        kernel = choose_tile(rows, geometry.out_width, geometry.out_channels, lanes) if rows else wide
+        same_tile = (row for row in rows if all(row.traits[name] == wide.traits[name] for name in ("rows", "columns")))
+        kernel = next(same_tile, wide)
         quads = units_of(geometry._replace(channels=whole_quads(geometry.channels)), kernel)
     elif is_product:
         kernel = _pointwise_kernel(context, kernel, geometry)
