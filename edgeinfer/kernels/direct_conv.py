@@ -37,6 +37,14 @@ CONV_INTEGERS = (
 CONV_FLOATS = "low high parameter_0 parameter_1"
 
 
+@njit(forceinline=True, error_model="numpy")
+def runs_of_taps(p: Any, row_pitch: Any) -> Any:
+    """The tuple for ``tap_loops``: with a dilation of 1 the taps of a kernel row are neighbours in memory."""
+    row_runs, run = (1, p.kernel_width * p.channels) if p.dilation_x == 1 else (p.kernel_width, p.channels)
+    step = p.dilation_x * p.channels
+    return p.kernel_height * row_runs, row_runs, run, step, p.dilation_y * row_pitch - (row_runs - 1) * step
+
+
 @dataclass(frozen=True)
 class ConvArithmetic:
     """What a number format brings along: compiled functions.
@@ -52,6 +60,7 @@ class ConvArithmetic:
         finish: ``finish(tile, buffers, p, index, place, rows, columns)``: writes the outputs of a tile.
         finish_task: ``finish_task(buffers, p, start, rows, columns, channels)``: is called after a block of pixels.
         in_place: whether tiles can read the picture itself, since it holds what a patch holds.
+        runs_of: ``runs_of(p, row_pitch)``: the tuple for ``tap_loops``, see ``runs_of_taps``.
         rest: arithmetic of a tile with fewer rows and as many columns, for the last pixels of a row where these are
             no more; its ``begin``, ``inner`` and ``finish`` are used, with the buffers of this one.
     """
@@ -67,6 +76,7 @@ class ConvArithmetic:
     finish_task: Callable[..., None]
     in_place: bool = True
     rest: ConvArithmetic | None = None
+    runs_of: Callable[..., Any] = runs_of_taps
 
 
 def tap_loops(inner: Callable[..., Any], columns: int) -> Callable[..., Any]:
@@ -102,14 +112,6 @@ def tap_loops(inner: Callable[..., Any], columns: int) -> Callable[..., Any]:
     return accumulate
 
 
-@njit(forceinline=True, error_model="numpy")
-def runs_of_taps(p: Any, row_pitch: Any) -> Any:
-    """The tuple for ``tap_loops``: with a dilation of 1 the taps of a kernel row are neighbours in memory."""
-    row_runs, run = (1, p.kernel_width * p.channels) if p.dilation_x == 1 else (p.kernel_width, p.channels)
-    step = p.dilation_x * p.channels
-    return p.kernel_height * row_runs, row_runs, run, step, p.dilation_y * row_pitch - (row_runs - 1) * step
-
-
 def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     """The body of a convolution kernel with any kernel size, stride, dilation and group."""
     tile_rows, columns = arithmetic.rows, arithmetic.columns
@@ -117,7 +119,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
     read_patch, buffers_of, begin = arithmetic.read_patch, arithmetic.buffers, arithmetic.begin
     finish, finish_task = arithmetic.finish, arithmetic.finish_task
     accumulate, may_read_in_place = tap_loops(arithmetic.inner, columns), arithmetic.in_place
-    rest = arithmetic.rest or arithmetic
+    rest, runs_of = arithmetic.rest or arithmetic, arithmetic.runs_of
     rest_rows = rest.rows if arithmetic.rest else 0
     begin_rest, finish_rest, accumulate_rest = rest.begin, rest.finish, tap_loops(rest.inner, columns)
 
@@ -126,7 +128,8 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
         buffers = buffers_of(p, worker)
         group_channels = p.out_channels // p.groups
         blocks = (group_channels + columns - 1) // columns
-        panel = p.kernel_height * p.kernel_width * p.channels * columns
+        runs, _, run, _, _ = runs_of(p, 0)
+        panel = runs * run * columns
         picture = p.height * p.width * p.x_channels
         pixel_pitch, y_pixel = p.stride_x * p.channels, p.y_pixel
         in_place = may_read_in_place and p.groups == 1 and p.upsample_x == 1 and p.upsample_y == 1
@@ -171,7 +174,7 @@ def direct_conv(arithmetic: ConvArithmetic) -> Callable[..., None]:
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * y_pixel + group * group_channels
             first_block = block_task * p.task_blocks
             last_block = min(blocks, first_block + p.task_blocks)
-            taps = runs_of_taps(p, row_pitch)
+            taps = runs_of(p, row_pitch)
             for block in range(first_block, last_block):
                 packed = group * blocks + block
                 count = group_channels - block * columns

@@ -40,8 +40,13 @@ def prefetching_products(ops: TileOps | ByteTileOps, by_matrix: bool = False) ->
     return without_prefetches(inner_products(ops, by_matrix))
 
 
-def with_prefetches(outer: Callable[..., Any], columns: int, unit_bytes: int = 4) -> Callable[..., Any]:
-    """See ``prefetching_products``; ``outer`` adds one outer product, of weights in units of four or two bytes."""
+def with_prefetches(
+    outer: Callable[..., Any], columns: int, unit_bytes: int = 4, x_step: int = 1
+) -> Callable[..., Any]:
+    """See ``prefetching_products``; ``outer`` adds one outer product, of weights in units of four or two bytes.
+
+    ``x_step`` is what an index of x moves on from product to product.
+    """
 
     @njit(forceinline=True, error_model="numpy")
     def accumulate(
@@ -49,7 +54,7 @@ def with_prefetches(outer: Callable[..., Any], columns: int, unit_bytes: int = 4
     ) -> Any:
         octets = as_bytes(w)
         for k in range(count):
-            tile = outer(tile, x, index + k, row_stride, w, w_index + k * columns)
+            tile = outer(tile, x, index + k * x_step, row_stride, w, w_index + k * columns)
             prefetch(octets, (ahead + k * step) * unit_bytes)
         return tile
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
+from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv, runs_of_taps
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products, prefetching_products
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS, byte_output, quantized_output
@@ -64,7 +64,7 @@ def zero_point_border(simd: Simd) -> Callable[[Any], Any]:
 
 def quantized_arithmetic(
     simd: Simd, tile_rows: int, vectors: int, read_patch: Callable[..., None], inner: Callable[..., Any] | None = None,
-    in_place: bool = True,
+    in_place: bool = True, runs_of: Callable[..., Any] = runs_of_taps,
 ) -> ConvArithmetic:  # fmt: skip
     """Exact sums of products and what makes bytes or float32 of them; ``inner`` is that of quads by default."""
     sums, floats = ByteTileOps(simd, tile_rows, vectors), TileOps(simd, tile_rows, vectors)
@@ -85,7 +85,17 @@ def quantized_arithmetic(
 
     inner = inner or prefetching_products(sums, by_matrix=True)
     return ConvArithmetic(
-        simd, tile_rows, sums.columns, read_patch, inner, buffers, begin, finish, output.finish_task, in_place
+        simd,
+        tile_rows,
+        sums.columns,
+        read_patch,
+        inner,
+        buffers,
+        begin,
+        finish,
+        output.finish_task,
+        in_place,
+        runs_of=runs_of,
     )
 
 

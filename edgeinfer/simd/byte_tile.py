@@ -18,7 +18,7 @@ from edgeinfer.simd.foreign_intrinsics import ordered_value
 from edgeinfer.simd.lane_products import lane_products
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
 from edgeinfer.simd.rounding import GROUP, ByteRounder, PlainByteRounder
-from edgeinfer.simd.simd import Simd, element_pointer
+from edgeinfer.simd.simd import Simd, element_pointer, four_bytes
 from edgeinfer.simd.tile import (
     Tile,
     offset_by,
@@ -32,7 +32,7 @@ from edgeinfer.simd.tile import (
 )
 from edgeinfer.simd.vectors import Vector, splat_value
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
 class ByteTileOps:
@@ -45,6 +45,7 @@ class ByteTileOps:
         splat_row: ``splat_row(y, index)``: every row is the ``columns`` int32 at ``y[index]``.
         outer: ``outer(tile, x, index, row_stride, w, w_index)``: adds to row i, column j the four products of the
             unsigned bytes of quad ``x[index + i * row_stride]`` and the signed bytes of quad ``w[w_index + j]``.
+        outer_at: ``outer`` with indices and strides of x that count bytes, wherever quads lie.
         products: ``products(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products, of the
             quads from ``x[index + i * row_stride]`` on; where ``by_lane``.
         grouped_products: the same with weights whose whole groups of four quads are packed as ``byte_dot`` turns x.
@@ -70,6 +71,7 @@ class ByteTileOps:
         self.prefetches = simd.level.architecture == "x86_64"
         dot = dot_of(simd)
         self.outer = _outer(sums, dot)
+        self.outer_at = _outer(sums, dot, _I8)
         self.products = lane_products(sums, ByteLanes(sums, dot))
         self.grouped_products = lane_products(sums, ByteLanes(sums, dot, grouped=True))
         by_matrix = simd.level.byte_traits["matrices"] and rows % 2 == 0
@@ -81,17 +83,19 @@ class ByteTileOps:
         self.store_bytes = store_bytes_of(simd, floats)
 
 
-def _outer(tile: Tile, dot: Dot) -> Any:
+def _outer(tile: Tile, dot: Dot, element: ir.Type = _I32) -> Any:
+    """See ``ByteTileOps``; indices of x count elements of a type."""
+
     @intrinsic
     def outer(typing_context: Any, accumulator: Any, x: Any, index: Any, row_stride: Any, w: Any, w_index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             accumulator, x, index, row_stride, w, w_index = args
             sums = tile_vectors(builder, tile, accumulator)
             weights = [dot.prepare_w(builder, vector) for vector in row_vectors(builder, tile, w, w_index)]
-            x = builder.bitcast(x, _I32.as_pointer())
+            x = builder.bitcast(x, element.as_pointer())
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                quad = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
+                quad = splat_value(builder, tile.vector, four_bytes(builder, x, place))
                 value = dot.prepare_x(builder, quad)
                 for j, weight in enumerate(weights):
                     at = row * tile.vectors + j

@@ -106,6 +106,12 @@ def load_element(builder: Any, vector: Vector, pointer: Any, index: Any) -> Any:
     return splat_value(builder, vector, builder.load(place, align=vector.element_bytes))
 
 
+def four_bytes(builder: Any, pointer: Any, index: Any) -> Any:
+    """LLVM value: the four bytes at ``pointer[index]`` as int32, aligned as elements of the pointer are."""
+    place = builder.bitcast(builder.gep(pointer, [index]), _I32.as_pointer())
+    return builder.load(place, align=pointer.type.pointee.width // 8)
+
+
 def element_pointer(builder: Any, pointer: Any, index: Any, vector: Vector) -> Any:
     """LLVM value: the address of ``pointer[index]`` as a pointer to a vector."""
     return builder.bitcast(builder.gep(pointer, [index]), vector.llvm.as_pointer())

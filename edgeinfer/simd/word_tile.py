@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from edgeinfer.simd.foreign_intrinsics import call_intrinsic
 from edgeinfer.simd.pointers import FLOAT32_POINTER, UINT8_POINTER
-from edgeinfer.simd.simd import Simd, element_pointer
+from edgeinfer.simd.simd import Simd, element_pointer, four_bytes
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, row_vectors, tile_vectors
 from edgeinfer.simd.vectors import Vector, splat_value
 
@@ -60,12 +60,14 @@ def widen(count: int) -> Any:
     return widen_bytes
 
 
-def word_products(simd: Simd, rows: int, vectors: int, word_weights: bool = False) -> Any:
+def word_products(simd: Simd, rows: int, vectors: int, word_weights: bool = False, by_word: bool = False) -> Any:
     """``outer(tile, x, index, row_stride, w, w_index)``: adds two products to each int32 of a tile.
 
     To row i, column j those of pair ``x[index + i * row_stride]`` and pair ``w[w_index + j]``, of signed bytes: ``w``
-    counts units of two bytes. With ``word_weights`` both are pairs of words.
+    counts units of two bytes. With ``word_weights`` both are pairs of words. With ``by_word`` indices and strides of x
+    count words, wherever pairs lie.
     """
+    element = _I16 if by_word else _I32
     tile, lanes = Tile(rows, vectors, simd.lanes, "i32"), simd.lanes
     words, octets = ir.VectorType(_I16, 2 * lanes), Vector("i8", 2 * lanes)
 
@@ -86,10 +88,10 @@ def word_products(simd: Simd, rows: int, vectors: int, word_weights: bool = Fals
                 weights = [builder.bitcast(vector, words) for vector in row_vectors(builder, tile, w, w_index)]
             else:
                 weights = widened_weights(builder, w, w_index)
-            x = builder.bitcast(x, _I32.as_pointer())
+            x = builder.bitcast(x, element.as_pointer())
             for row in range(tile.rows):
                 place = builder.add(index, builder.mul(row_stride, ir.Constant(_I64, row))) if row else index
-                pair = splat_value(builder, tile.vector, builder.load(builder.gep(x, [place]), align=4))
+                pair = splat_value(builder, tile.vector, four_bytes(builder, x, place))
                 value = builder.bitcast(pair, words)
                 for j, weight in enumerate(weights):
                     at = row * tile.vectors + j

@@ -231,6 +231,11 @@ CASES = [
     *[conv(9, 10, 3, 20, k, strides=[s, s], pad_mode=mode, x=x)
       for k, s, mode, x in ((3, 2, "constant", U8), (3, 1, "reflect", I8), (5, 2, "edge", U8), (7, 3, "constant", I8))],
     conv(6, 7, 6, 9, 3, group=3), conv(6, 7, 3, 3, 3, group=3, strides=[2, 2]),
+    # The same in pictures too large for that: the taps of a row of the kernel lie side by side in a patch.
+    *[conv(97, 95, c, 20, k, strides=[2, 2], pad_mode=mode, x=x, y=y)
+      for c, k, mode, x, y in ((3, 7, "constant", U8, U8), (3, 7, "reflect", I8, I8), (5, 5, "edge", U8, None),
+                               (2, 9, "constant", I8, U8))],
+    conv(97, 64, 3, 37, 7, strides=[2, 2], activation="Sigmoid"),
 ]  # fmt: skip
 
 
@@ -291,6 +296,15 @@ def test_quantizing_rounds_half_to_even_and_saturates_what_is_no_number(level: s
         y = session.run({"x0": x})["y"]
     np.testing.assert_array_equal(y, [0, 2, 2, 0, 255, 0, 255, 0, 0, 254, 255])
     np.testing.assert_array_equal(y, run_graph(graph, {"x0": x})["y"])
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if level in ("vnni", "avx2")])
+def test_pixels_of_three_channels_are_packed(level: str):
+    graph, feeds = graph_of(conv(97, 95, 3, 20, 7, strides=[2, 2]))
+    with Session(graph, threads=1, kernels=kernels_for(level)) as session:
+        kernels = [step.kernel for step in session.profile(feeds)]
+    assert len(kernels) == 1
+    assert "packed_conv" in kernels[0]
 
 
 def test_reasons_are_given_where_there_is_no_kernel():

@@ -36,6 +36,7 @@ from edgeinfer.plan.lowering.quantized_numbers import (
     quantized_bounds,
     read_quantization,
 )
+from edgeinfer.plan.lowering.quantized_packed_conv import emit_packed_conv, packed_conv_kernel
 from edgeinfer.plan.lowering.quantized_packing import in_halves, in_octets, multiplies_matrices
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, repeated, whole_quads
 from edgeinfer.plan.lowering.quantized_taps import emit_taps, product_of_taps, taps_apply
@@ -127,7 +128,12 @@ def emit_quantized_conv(
         return
     macs = geometry.macs
     flips = numbers.signed != takes_signed_bytes(context.kernels)
-    if times == 1 and taps_apply(geometry, y_strides):
+    gathers = times == 1 and taps_apply(geometry, y_strides)
+    packed = packed_conv_kernel(context, geometry, flips) if times == 1 and not gathers else None
+    if packed is not None:
+        emit_packed_conv(node, context, geometry, numbers, y_strides, packed)
+        return
+    if gathers:
         x = emit_taps(node, context, geometry, numbers.x_zero_point ^ (128 * numbers.signed), flips)
         geometry, weight = product_of_taps(geometry, numbers.weight)
         numbers = dataclasses.replace(numbers, weight=weight, part=f"{numbers.part}taps.")
