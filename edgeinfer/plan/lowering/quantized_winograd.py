@@ -99,37 +99,47 @@ def pack_word_filters(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.n
     Filters of a frequency are [row's phase][column's phase][pair], without phases that have nothing there.
     """
     columns, filtering = kernel.traits["columns"], filtering_of(kernel)
-    rows, stride = np.array(FILTER_ROWS[filtering[:2]], np.float32), filtering.stride
+    rows, stride = FILTER_ROWS[filtering[:2]], filtering.stride
     blocks, last = math.ceil(len(weight) / columns), filtering.size - 1
     packed = np.zeros((blocks, filtering.products, pairs, columns, 2), np.int16)
     for block in range(blocks):
-        part = weight[block * columns : (block + 1) * columns].astype(np.float32)
+        taps = _taps_of_pairs(weight[block * columns : (block + 1) * columns], pairs, columns)
         phases = {
-            (row, column): _words_of_phase(part[:, :, row::stride, column::stride], rows)
+            (row, column): transformed(transformed(taps[row::stride, column::stride], rows).swapaxes(0, 1), rows)
             for row in range(stride)
             for column in range(stride)
         }
-        places = iter(packed[block])
+        place = 0
         for i in range(filtering.size):
             for j in range(filtering.size):
                 for row in range(1 if i == last else stride):
                     for column in range(1 if j == last else stride):
-                        _fill_pairs(next(places), phases[row, column][i, j])
+                        packed[block, place] = phases[row, column][j, i]
+                        place += 1
     return packed.view(np.int32).reshape(blocks, filtering.products * pairs, columns)
 
 
-def _words_of_phase(taps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``G g G^T`` as int16 [down, across, channel, output], of taps [output, channel, down, across]."""
-    down, across = rows[:, : taps.shape[2]], rows[:, : taps.shape[3]]
-    # float32 holds all these whole numbers.
-    return (down @ taps @ across.T).transpose(2, 3, 1, 0).astype(np.int16)
+def _taps_of_pairs(weight: np.ndarray, pairs: int, columns: int) -> np.ndarray:
+    """int8 [out, channels, kh, kw] as int16 [kh, kw, pair, columns, 2], zeros beyond the last of each."""
+    outputs, channels, height, width = weight.shape
+    taps = np.zeros((height, width, pairs, columns, 2), np.int16)
+    by_channel = weight.transpose(2, 3, 1, 0)
+    taps[:, :, : math.ceil(channels / 2), :outputs, 0] = by_channel[:, :, 0::2]
+    taps[:, :, : channels // 2, :outputs, 1] = by_channel[:, :, 1::2]
+    return taps
 
 
-def _fill_pairs(pairs: np.ndarray, words: np.ndarray) -> None:
-    """Write words [channel, output] to [pair, output, 2]."""
-    channels, outputs = words.shape
-    pairs[: math.ceil(channels / 2), :outputs, 0] = words[0::2]
-    pairs[: channels // 2, :outputs, 1] = words[1::2]
+def transformed(taps: np.ndarray, rows: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """The product of a matrix and taps along axis 0, those at hand of its columns, in words."""
+    result = np.empty((len(rows), *taps.shape[1:]), np.int16)
+    for row, total in zip(rows, result, strict=True):
+        terms = [(factor, tap) for factor, tap in zip(row, taps, strict=False) if factor]
+        if not terms:
+            total[:] = 0
+        for index, (factor, tap) in enumerate(terms):
+            product = tap if factor == 1 else np.int16(factor) * tap
+            total[:] = product if index == 0 else total + product
+    return result
 
 
 def pack_word_parts(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.ndarray:
@@ -143,7 +153,7 @@ def pack_folded_words(weight: np.ndarray, kernel: KernelRow, pairs: int) -> np.n
     """int8 [out, channels, kh, kw] as int32 [block, frequency, part, pair, columns], two words in each."""
     whole = np.pad(weight, ((0, 0), (0, 2 * pairs - weight.shape[1]), (0, 0), (0, 0)))
     taps = folded_taps(whole, kernel.traits["columns"])
-    words = np.tensordot(np.array(FILTER_ROWS[4, 3], np.float32), taps, 1).astype(np.int16)
+    words = transformed(taps.astype(np.int16), FILTER_ROWS[4, 3])
     shape = words.shape
     in_pairs = np.moveaxis(words.reshape(*shape[:3], pairs, 2, shape[-1]), (0, 4), (1, 5))
     return np.ascontiguousarray(in_pairs).view(np.int32)[..., 0]
