@@ -31,8 +31,9 @@ from edgeinfer.simd.word_tile import word_products
 from edgeinfer.simd.words import Words
 
 TILES = {"avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
-# Where products of bytes are as quick as those of words, direct convolution is quicker than these.
-SMALL_TILES = {**TILES, "vnni": [], "avxvnni": []}
+# Where products of bytes are as quick as those of words, direct convolution is quicker than these; in vectors of 128
+# bits they have not been measured.
+SMALL_TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)]}
 
 
 def word_arithmetic(simd: Simd, tile_rows: int, vectors: int, filtering: IntegerFiltering) -> WinogradArithmetic:

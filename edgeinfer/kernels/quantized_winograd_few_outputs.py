@@ -30,7 +30,7 @@ from edgeinfer.simd.word_tile import finished_sums, word_products
 from edgeinfer.simd.words import Words
 
 # As those of ``qu8_winograd_parts``.
-TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
+TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)]}
 
 
 @kernel_family("qu8_winograd_few_outputs", QUANTIZED_CONV_PARAMS, TILES, words=1, x_offset=128, output=OUTPUT)

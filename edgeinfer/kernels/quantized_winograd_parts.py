@@ -20,7 +20,7 @@ from edgeinfer.simd.word_tile import word_products
 from edgeinfer.simd.words import Words
 
 # Where products of bytes are as quick as those of words, direct convolution is quicker.
-TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)], "v128": [(6, 2)]}
+TILES = {"vnni": [], "avxvnni": [], "avx512": [(8, 2)], "avx2": [(6, 2)]}
 
 
 @kernel_family("qu8_winograd_parts", QUANTIZED_CONV_PARAMS, TILES, words=1, x_offset=128, output=PART)

@@ -37,7 +37,6 @@ class IntegerFiltering:
 
     Attributes:
         output: pixels of an output tile along one axis.
-        size: frequencies along one axis.
         taps: taps of the filter along one axis, those of the first phase.
         stride: the convolution's stride.
         forth: ``B^T``, from a tuple of vectors of words to one.
