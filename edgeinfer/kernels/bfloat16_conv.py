@@ -20,7 +20,7 @@ from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
 from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.products import products_one_by_one, with_prefetches
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import WinogradArithmetic, float_arithmetic, winograd_conv
+from edgeinfer.kernels.winograd import float_arithmetic, winograd_conv
 from edgeinfer.simd.bfloat16 import pair_products, store_pairs
 from edgeinfer.simd.tile import TileOps
 
@@ -104,15 +104,7 @@ def bf16_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[
 @kernel_family("bf16_winograd4x4", NORMALISED_CONV_PARAMS, WINOGRAD_TILES, output=4, width=2, normalises=1)
 def bf16_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group, an even number of channels."""
-    return winograd_conv(_winograd_arithmetic(simd, tile_rows, vectors, 4))
-
-
-@kernel_family("bf16_winograd2x2", NORMALISED_CONV_PARAMS, WINOGRAD_TILES, output=2, width=2, normalises=1)
-def bf16_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
-    """As ``bf16_winograd4x4``, with tiles of 2x2 pixels."""
-    return winograd_conv(_winograd_arithmetic(simd, tile_rows, vectors, 2))
-
-
-def _winograd_arithmetic(simd: Simd, tile_rows: int, vectors: int, output: int) -> WinogradArithmetic:
     inner = _prefetching_pairs(simd, tile_rows, vectors)
-    return float_arithmetic(simd, tile_rows, vectors, output, inner=inner, width=2, store_units=store_pairs(simd))
+    return winograd_conv(
+        float_arithmetic(simd, tile_rows, vectors, 4, inner=inner, width=2, store_units=store_pairs(simd))
+    )

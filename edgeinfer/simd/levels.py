@@ -52,7 +52,7 @@ class Level:
         What x is less than unsigned bytes (128: it is signed), whether weights lie in halves of quads, and depthwise
         ones in quads, the channels of a block out of which four vectors take four each there, whether tiles of an even
         number of rows multiply matrices, and what products of a vector of quads take in direct convolutions, and of a
-        vector of pairs of words in Winograd's, in the time of a vector multiply-add as measured on Sapphire Rapids and
+        vector of pairs of words in Winograd's, in the time of a vector multiply-add as measured on Emerald Rapids and
         Zen 3.
         """
         return {
