@@ -8,15 +8,12 @@ Two neighbouring channels make one pair, the unit of patches, V and U; ``channel
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from numba import njit
 
 from edgeinfer.kernels.products import with_prefetches
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd import WinogradArithmetic, winograd_conv
-from edgeinfer.kernels.word_patch import word_patch_reader
+from edgeinfer.kernels.word_patch import picture_word_reader
 from edgeinfer.kernels.word_transforms import (
     F22,
     F23,
@@ -40,17 +37,10 @@ def word_arithmetic(simd: Simd, tile_rows: int, vectors: int, filtering: Integer
     """Words of x and filters, sums modulo 2**32."""
     ops, transform_input = ByteTileOps(simd, tile_rows, vectors), word_transform(Words(simd), filtering)
     inner = with_prefetches(word_products(simd, tile_rows, vectors, word_weights=True), ops.columns)
-    read_words = word_patch_reader(simd)
-
-    @njit(forceinline=True, error_model="numpy")
-    def read_patch(
-        patch: Any, x: Any, p: Any, worker: Any, image: Any, top: Any, left: Any, rows: Any, columns: Any
-    ) -> None:
-        read_words(patch, x, p, image * p.height * p.width * p.x_channels, 0, top, left, rows, columns)
-
     return WinogradArithmetic(
         simd, tile_rows, ops.columns, filtering.output, 1, ops.zeros, ops.store, inner, transform_input,
-        transform_input, read_patch, inverse_word_transform(simd, vectors, filtering), filtering.taps, filtering.stride,
+        transform_input, picture_word_reader(simd), inverse_word_transform(simd, vectors, filtering), filtering.taps,
+        filtering.stride,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from edgeinfer.kernels.winograd_few_outputs import (
     FewOutputsFiltering,
     winograd_few_outputs_conv,
 )
-from edgeinfer.kernels.word_patch import word_patch_reader
+from edgeinfer.kernels.word_patch import picture_word_reader
 from edgeinfer.kernels.word_transforms import F43_DOWN, bits_loader, bits_storer, vectors_loader, word_transform
 from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.pointers import buffer_f32
@@ -39,7 +39,7 @@ def qu8_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
 
     ``task_rows`` counts groups of four output rows.
     """
-    ops, lanes, load, read_words = ByteTileOps(simd, tile_rows, vectors), simd.lanes, simd.load, word_patch_reader(simd)
+    ops, lanes, load = ByteTileOps(simd, tile_rows, vectors), simd.lanes, simd.load
     load_sums, filtering, written = bits_loader(simd), F43_DOWN, quantized_output(simd, TileOps(simd, OUTPUT, 1), True)
     load_all, back, finished = (
         vectors_loader(load_sums, FREQUENCIES),
@@ -47,12 +47,6 @@ def qu8_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
         finished_sums(simd, OUTPUT, filtering.inverse, filtering.shift),
     )
     output_buffers, write = written.buffers, written.write
-
-    @njit(forceinline=True, error_model="numpy")
-    def read_patch(
-        patch: Any, x: Any, p: Any, worker: Any, image: Any, top: Any, left: Any, rows: Any, columns: Any
-    ) -> None:
-        read_words(patch, x, p, image * p.height * p.width * p.x_channels, 0, top, left, rows, columns)
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
@@ -69,6 +63,7 @@ def qu8_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
         FewOutputsFiltering(
             simd, tile_rows, ops.columns, ops.zeros, ops.store,
             products_one_by_one(word_products(simd, tile_rows, vectors, word_weights=True), ops.columns),
-            word_transform(Words(simd), filtering), read_patch, load_sums, bits_storer(simd), buffers, finish,
+            word_transform(Words(simd), filtering), picture_word_reader(simd), load_sums, bits_storer(simd),
+            buffers, finish,
         )
     )  # fmt: skip

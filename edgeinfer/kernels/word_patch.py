@@ -17,8 +17,6 @@ from edgeinfer.simd.word_tile import widen
 
 # Bytes that are widened at once, where there are as many and else.
 _WHOLE, _LEAST = 16, 4
-
-
 _widen_whole, _widen_least = widen(_WHOLE), widen(_LEAST)
 
 
@@ -69,5 +67,20 @@ def word_patch_reader(simd: Simd) -> Callable[..., None]:
                 else:
                     read_bytes(patch, place, picture, start + pixel // upsample * octets, octets, flip)
                 column += 1
+
+    return read
+
+
+@functools.cache
+def picture_word_reader(simd: Simd) -> Callable[..., None]:
+    """``read(patch, x, p, worker, image, top, left, rows, columns)``: as ``word_patch_reader``.
+
+    ``image`` counts images.
+    """
+    read_words = word_patch_reader(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(patch: Any, x: Any, p: Any, worker: Any, image: Any, top: Any, left: Any, rows: Any, columns: Any) -> None:
+        read_words(patch, x, p, image * p.height * p.width * p.x_channels, 0, top, left, rows, columns)
 
     return read

@@ -100,7 +100,7 @@ def emit_quantized_conv(
     numbers: Quantization,
     y_strides: tuple[int, int, int, int],
 ) -> None:
-    """Append a direct convolution of bytes; ``y_strides`` as for ``FusedConv``."""
+    """Append a convolution of bytes by what is estimated to be quickest; ``y_strides`` as for ``FusedConv``."""
     groups, channels = geometry.groups, geometry.channels
     if depthwise_applies(geometry, context.kernels.lanes):
         _emit_quantized_depthwise(node, context, geometry, numbers, y_strides)

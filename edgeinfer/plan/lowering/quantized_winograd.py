@@ -33,7 +33,7 @@ FAMILIES = (
     "qu8_winograd4x4", "qu8_winograd2x2", "qu8_winograd4x4_stride2_3x3", "qu8_winograd2x2_stride2_3x3",
 )  # fmt: skip
 # G made whole, and bits that a sum may have beside its sign; by output pixels and taps along one axis. See
-# edgeinfer.kernels.quantized_winograd.
+# edgeinfer.kernels.word_transforms.
 FILTER_ROWS = {
     (2, 3): ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2)),
     (4, 3): ((3, 0, 0), (-2, -2, -2), (-2, 2, -2), (1, 2, 4), (1, -2, 4), (0, 0, 12)),
