@@ -24,7 +24,7 @@ from edgeinfer.simd.pointers import advance, as_bytes, bytes_as_f32
 from edgeinfer.simd.word_tile import word_products
 
 BYTE_TILES = {"vnni": [(8, 2)], "avxvnni": [(6, 2)]}
-WORD_TILES = {"avx2": [(4, 2)], "avxvnni": []}
+WORD_TILES = {"avx2": [(6, 2), (5, 2)], "avxvnni": []}
 
 
 @kernel_family("qu8_packed_conv", QUANTIZED_CONV_PARAMS, BYTE_TILES, width=4)

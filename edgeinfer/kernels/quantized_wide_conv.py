@@ -25,7 +25,7 @@ from edgeinfer.simd.tile import TileOps
 from edgeinfer.simd.word_tile import word_products
 
 TILES = {"avx2": [(6, 2), (5, 2), (4, 2), (7, 1)], "avxvnni": []}
-POINTWISE_TILES = {"avx2": [(5, 2), (4, 2)], "avxvnni": []}
+POINTWISE_TILES = {"avx2": [(6, 2), (5, 2)], "avxvnni": []}
 
 
 @kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2, words=1, x_offset=128)

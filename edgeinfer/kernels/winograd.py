@@ -165,6 +165,8 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
         blocks = (p.out_channels + columns - 1) // columns
         units = (channels + width - 1) // width
         v_pitch = (stride * stride * channels + lanes - 1) // lanes * lanes // width
+        high = (p.out_height + output - 1) // output
+        transformed = -1
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
@@ -174,8 +176,10 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             column_task = task % p.column_tasks
             row_task = task // p.column_tasks % p.row_tasks
             image = task // p.column_tasks // p.row_tasks
-            out_row, out_column = row_task * p.task_rows * output, column_task * p.task_columns * output
-            row_tiles = min(p.task_rows, (p.out_height - out_row + output - 1) // output)
+            # Rows of tiles are shared out evenly.
+            first_row, end_row = row_task * high // p.row_tasks, (row_task + 1) * high // p.row_tasks
+            row_tiles = end_row - first_row
+            out_row, out_column = first_row * output, column_task * p.task_columns * output
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)
             tiles = (row_tiles * column_tiles + tile_rows - 1) // tile_rows * tile_rows
             patch_rows = (row_tiles * output + taps - 1) * stride
@@ -187,13 +191,15 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             m = advance(buffer, frequencies * lanes)
             v = advance(m, frequencies * (tiles * columns + lanes) + tiles * 4 * lanes)
             patch = advance(v, frequencies * (tiles * v_pitch + lanes))
-            read_patch(
-                patch, x, p, worker, image, out_row * stride - p.pad_top, out_column * stride - p.pad_left, patch_rows,
-                patch_columns,
-            )  # fmt: skip
-            to_frequencies(
-                v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, stride * channels, v_pitch
-            )
+            # Tasks that follow each other mostly differ in their output channels alone.
+            if task != transformed:
+                transformed = task
+                top, left = out_row * stride - p.pad_top, out_column * stride - p.pad_left
+                read_patch(patch, x, p, worker, image, top, left, patch_rows, patch_columns)
+                to_frequencies(
+                    v, patch, buffer, row_tiles, column_tiles, tiles, patch_columns * channels, stride * channels,
+                    v_pitch,
+                )  # fmt: skip
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
                 first_filter = block * filter_units * units * columns
                 multiply(m, m_pitch, tile_pitch, v, u, first_filter, tiles, units, v_pitch)

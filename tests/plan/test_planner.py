@@ -111,7 +111,7 @@ def test_channels_last_layout_keeps_the_results(shape):
 def test_plans_of_one_model_share_packed_weights():
     random = np.random.default_rng(0)
     graph = graph_of([Node("Conv", ["x", "w"], ["y"], {}, "conv", FUSED)], ["y"], x=(1, 8, "h", "w"))
-    graph.add_constant("w", random.standard_normal((32, 8, 3, 3), np.float32))
+    graph.add_constant("w", random.standard_normal((32, 8, 5, 5), np.float32))
     with Session(graph, threads=1) as session:
         session(random.standard_normal((1, 8, 38, 38), np.float32))
         size = session._weights.data.nbytes

@@ -62,6 +62,13 @@ def _sizes(total: int, most: int) -> list[tuple[int, int]]:
     return [(most, total // most), (total % most, 1)] if total % most else [(most, total // most)]
 
 
+def _even_sizes(total: int, most: int) -> list[tuple[int, int]]:
+    """``total`` cut evenly into as many parts, as ``_sizes``."""
+    parts = math.ceil(total / most)
+    size, longer = divmod(total, parts)
+    return [(size + 1, longer), (size, parts - longer)] if longer else [(size, parts)]
+
+
 def _products_set_the_pace(kernel: KernelRow, lanes: int) -> bool:
     """Whether the number of multiply-adds decides alone: with short vectors. Others were measured as they are."""
     return lanes * kernel.element_bytes == SHORT_VECTOR_BYTES
@@ -71,7 +78,7 @@ def _padded_tiles(high: int, wide: int, rows: int, columns: int, tile_rows: int)
     """Tiles that tasks of ``rows`` x ``columns`` compute of ``high`` x ``wide``: whole register tiles in each task."""
     return sum(
         math.ceil(task_rows * task_columns / tile_rows) * tile_rows * count * times
-        for task_rows, count in _sizes(high, rows)
+        for task_rows, count in _even_sizes(high, rows)
         for task_columns, times in _sizes(wide, columns)
     )
 
@@ -146,16 +153,15 @@ def winograd_costs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lane
     filtering, batch = filtering_of(kernel), geometry.batch
     stride = filtering.stride
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes), lanes)
-    if _products_set_the_pace(kernel, lanes):
-        high, wide = (math.ceil(size / filtering.output) for size in (geometry.out_height, geometry.out_width))
-    else:
-        high, wide = tasks.rows * tasks.row_tasks, tasks.columns * tasks.column_tasks
+    high, wide = (math.ceil(size / filtering.output) for size in (geometry.out_height, geometry.out_width))
     tiles = _padded_tiles(high, wide, tasks.rows, tasks.columns, tile_rows)
     out_columns = math.ceil(geometry.out_channels / columns) * columns
     block_floats = filtering.products * geometry.channels / width * out_columns
     filters = tasks.pixel_tasks * threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
     vectors_in = stride * math.ceil(stride * geometry.channels / lanes)
-    vectors = vectors_in * tasks.block_tasks + math.ceil(geometry.out_channels / lanes)
+    # A worker transforms the tiles of a task once for all of its blocks.
+    workers = min(tasks.block_tasks, math.ceil(threads / tasks.pixel_tasks))
+    vectors = vectors_in * workers + math.ceil(geometry.out_channels / lanes)
     transforms = high * wide * vectors * TRANSFORM_CYCLES[filtering.size] * rate
     return WinogradCosts(batch * tiles * block_floats / lanes, batch * filters, batch * transforms)
 
