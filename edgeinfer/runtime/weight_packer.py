@@ -35,7 +35,7 @@ def pack_by_kernels(packings: Sequence[tuple[Packing, np.ndarray]], kernels: Ker
         bases[first], bases[first + 1] = source.ctypes.data, target.ctypes.data
         strides = {f"x_{axis}": stride // source.itemsize for axis, stride in zip(_AXES, source.strides, strict=True)}
         values = {**packing.values, **strides, "x": buffer_ref(first, 0), "y": buffer_ref(first + 1, 0)}
-        params = np.array([tuple(values[name] for name in packing.kernel.params.names or ())], packing.kernel.params)
+        params = packing.kernel.params_from([values[name] for name in packing.kernel.params.names or ()])
         held += [source, params]
         table[index] = (addresses[packing.kernel.name], params.ctypes.data)
     scratch_bytes = align(max(packing.scratch_bytes for packing, _ in packings))

@@ -148,7 +148,7 @@ class LoweringContext:
         Raises:
             NotNative: for tensors of other dtypes.
         """
-        halves = any(name and self.dtype(name) is DType.FLOAT16 for name in names)
+        halves = DType.FLOAT16 in [self.dtype(name) for name in names if name]
         self.require_dtype(DType.FLOAT16 if halves else DType.FLOAT32, *names)
         return "f16" if halves else "f32"
 

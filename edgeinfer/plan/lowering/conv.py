@@ -231,9 +231,8 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     units = units_of(geometry, direct)
     cycles = direct_cycles(units, direct, lanes)
     choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]
-    # Other tiles are never estimated to be quicker than the best.
-    others = [row for row in rows if row is not direct]
-    choices += [(max(direct_cycles(units, row, lanes), cycles + 1), emit_direct_conv, row) for row in others]
+    # Other tiles are there to be tried by whoever tunes.
+    choices += [(cycles + 1, emit_direct_conv, row) for row in rows if row is not direct]
     for family in () if geometry.kernel == (1, 1) else WINOGRAD_FAMILIES:
         for kernel in kernels.family(f"{products}_{family}"):
             if winograd_applies(geometry, kernel):
