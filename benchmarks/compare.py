@@ -48,7 +48,6 @@ class Row:
         case: the case's label.
         threads: number of threads.
         goal: the goal for ``ratio``.
-        scaling_goal: the goal for the speed of two threads over one.
         timings: by runtime.
         failures: why other runtimes have no time.
     """
@@ -56,7 +55,6 @@ class Row:
     case: str
     threads: int
     goal: float
-    scaling_goal: float
     timings: dict[str, Timing]
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -114,7 +112,7 @@ def measure(case: Case, path: Path, threads: int, seconds: float) -> Row:
     runners, differences, failures = start_runtimes(Job(path, random_feeds(case), threads))
     times = take_turns(runners, seconds)
     timings = {name: Timing(float(np.median(t)), min(t), differences[name]) for name, t in times.items()}
-    return Row(case.label, threads, case.goal, case.scaling_goal, timings, failures)
+    return Row(case.label, threads, case.goal, timings, failures)
 
 
 def take_turns(runners: Mapping[str, Runner], seconds: float) -> dict[str, list[float]]:
@@ -178,13 +176,16 @@ def rows_from_json(values: Sequence[dict]) -> list[Row]:
     return [Row(**{**v, "timings": {name: Timing(**t) for name, t in v["timings"].items()}}) for v in values]
 
 
+def add_models(parser: argparse.ArgumentParser, seconds: float) -> None:
+    """Which cases to measure, and for how long."""
+    parser.add_argument("--models", help="comma-separated names; all by default")
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"time for each of a turn (default {seconds:g})")
+
+
 def add_arguments(parser: argparse.ArgumentParser, seconds: float) -> None:
     """What to measure, and for how long."""
-    parser.add_argument("--models", help="comma-separated names; all by default")
+    add_models(parser, seconds)
     parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads (default 1,2)")
-    parser.add_argument(
-        "--seconds", type=float, default=seconds, help=f"time for each runtime and case (default {seconds:g})"
-    )
 
 
 def chosen_cases(models: str | None) -> list[Case]:

@@ -20,6 +20,7 @@ from benchmarks import memory
 from benchmarks.cases import CASES, Case, model_path, random_feeds
 from benchmarks.compare import OURS, Row, add_arguments, chosen_cases, measure_all, table
 from benchmarks.machine import Machine, measure_machine
+from benchmarks.scaling import measure_scaling, scaling_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PROFILES = 9
@@ -91,18 +92,6 @@ def draw_roofline(steps: Sequence[StepFigure], machine: Machine, path: Path) -> 
     plt.close(figure)
 
 
-def scaling_table(rows: Sequence[Row]) -> str:
-    """How many times faster two threads are than one."""
-    lines = ["| model | 1 thread | 2 threads | faster | goal |", "| --- | --- | --- | --- | --- |"]
-    by_case = {(row.case, row.threads): row for row in rows}
-    for (case, threads), row in by_case.items():
-        double = by_case.get((case, 2))
-        if threads == 1 and double is not None:
-            one, two = row.timings[OURS].median, double.timings[OURS].median
-            lines.append(f"| {case} | {one:.2f} | {two:.2f} | **{one / two:.2f}** | {row.scaling_goal:g} |")
-    return "\n".join(lines)
-
-
 def missed_goals(rows: Sequence[Row], steps: dict[str, list[StepFigure]], machine: Machine) -> str:
     """For each goal missed with one thread: the steps that take most of the time, and their share of the peak."""
     peak = machine.peak / 1e9
@@ -131,6 +120,7 @@ def main() -> None:
     cases = chosen_cases(arguments.models)
     machine = measure_machine(1)
     rows = measure_all(cases, [int(count) for count in arguments.threads.split(",")], arguments.seconds)
+    scaling = measure_scaling(cases, arguments.seconds)
     with tempfile.TemporaryDirectory() as folder:
         steps = {case.label: profile(case, Path(folder)) for case in CASES if case in cases}
     images = DOCS / "images"
@@ -152,7 +142,9 @@ steps of one model.
 
 ## Two threads
 
-{scaling_table(rows)}
+Sessions with one and with two threads took turns (`python -m benchmarks.scaling`).
+
+{scaling_table(scaling)}
 
 ## Steps against the machine
 
