@@ -33,14 +33,6 @@ HOST = target_of_level(cpu_level()).name
 SLOW_TO_IMPORT = {"numba", "llvmlite", "dataclasses", "fractions", "importlib.util", "pathlib"}
 
 
-@pytest.fixture(scope="session")
-def pack(tmp_path_factory) -> Path:
-    """The folder of a pack for this machine."""
-    folder = tmp_path_factory.mktemp("packs")
-    assert main(["pack", "--target", HOST, "-o", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture
 def copy(pack, tmp_path, monkeypatch) -> Path:
     """A copy of the pack, where the loader looks first."""

@@ -15,7 +15,7 @@ from edgeinfer.records import NamedTuple
 FREQUENCY_BYTES = 600 * 1024
 MAX_TILES = 64
 MIN_CHANNELS = 8
-TASKS_PER_THREAD = 2
+TASKS_PER_THREAD = 8
 
 # Families of kernels, without the number format in front.
 FAMILIES = (
