@@ -1,4 +1,4 @@
-"""Depthwise convolution of 8-bit pictures in integers, for processors with products of vectors of bytes.
+"""Depthwise convolution of 8-bit pictures in integers, for processors with products of vectors of bytes, and by words.
 
 A task copies the rows that it needs into scratch memory, with the border around them. Then, block by block of channels,
 all weights stay in registers while the filter runs over the rows. On x86 bias and multipliers are packed by block too,
@@ -24,7 +24,7 @@ from edgeinfer.simd.vectors import bits_to_f32
 
 # On AArch64 x is signed bytes here, which other levels like it do not take.
 TILES: dict[str, list[tuple[int, int]]] = {
-    "vnni": [(4, 4)], "avxvnni": [(2, 4)], "dotprod": [(4, 2)], "neon": [(2, 4)], "rvv": []
+    "vnni": [(4, 4)], "avxvnni": [(2, 4)], "avx2": [(2, 4)], "dotprod": [(4, 2)], "neon": [(2, 4)], "rvv": []
 }  # fmt: skip
 
 

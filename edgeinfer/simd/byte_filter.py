@@ -7,6 +7,7 @@ How products are added up is the level's ``dot``:
   quad. A column of them serves all outputs that it is under; with weights of 0 in the right places also those of
   different rows (on Arm). On x86 the four vectors of a row hold four channels of each block of sixteen, as
   ``store_blocks`` of ``edgeinfer.simd.byte_tile`` wants them.
+* ``pairs`` on x86: the same with two rows at once, widened to words.
 * otherwise: the products of two taps, signed bytes, are added in 16 bits and then to the sums; no weight is -128.
 
 x is what the level's ``x_offset`` says.
@@ -28,6 +29,7 @@ from edgeinfer.simd.pointers import UINT8_POINTER
 from edgeinfer.simd.simd import Simd, element_pointer
 from edgeinfer.simd.tile import Tile, offset_by, pack_tile, tile_vectors
 from edgeinfer.simd.vectors import Vector
+from edgeinfer.simd.word_tile import multiply_pairs
 
 _I8, _I16, _I32, _I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -53,11 +55,15 @@ class ByteFilter:
     """
 
     def __init__(self, simd: Simd, size: int, stride: int, pixels: int, vectors: int) -> None:
-        image_rows = image_rows_of(simd.level.dot)
+        dot = simd.level.dot
+        image_rows = image_rows_of(dot)
         sums = Tile(pixels, vectors, simd.lanes, "i32")
-        if uses_quads(simd.level.dot):
+        if simd.level.byte_traits["quads"]:
             weights = Tile(image_rows * size * quads_of_rows(size), vectors, 4 * simd.lanes, "i8")
-            products = _quads_of_rows(size, stride, image_rows, sums, simd.level.dot)
+            by_words = dot == "pairs"
+            products = (
+                _pairs_of_rows(size, stride, sums) if by_words else _quads_of_rows(size, stride, image_rows, sums, dot)
+            )
         else:
             weights = Tile(size * size, 1, vectors * simd.lanes, "i8")
             products = _pairs_of_taps(size, stride, image_rows, sums)
@@ -66,11 +72,6 @@ class ByteFilter:
         self.load_weights = _load_weights(weights)
         self.hold_weights = _hold_weights(weights)
         self.apply = _apply(size, stride, image_rows, sums, weights, products, simd.level.by_lane)
-
-
-def uses_quads(dot: str) -> bool:
-    """Whether weights are packed for dot products."""
-    return dot in ("sdot", "usdot", "vpdpbusd")
 
 
 def image_rows_of(dot: str) -> int:
@@ -222,6 +223,52 @@ def _quads_of_rows(size: int, stride: int, image_rows: int, sums: Tile, dot: str
                     weight = weights[((image_row * size + tap) * groups + group) * vectors + j]
                     pair = [weight, value] if dot == "sdot" else [value, weight]
                     totals[image_row][at] = call_intrinsic(builder, instruction, quads, [totals[image_row][at], *pair])
+
+    return products
+
+
+def _pairs_of_rows(size: int, stride: int, sums: Tile) -> Products:
+    """One row of outputs by x86's ``pmaddwd``; weights are quads of rows."""
+    vectors, lanes = sums.vectors, sums.vector.lanes
+    octets, words = ir.VectorType(_I8, 4 * lanes), ir.VectorType(_I16, 2 * lanes)
+    rows_of_pairs = range(0, size, 2)
+
+    def widened_pixels(builder: Any, a: Any, b: Any) -> list[Any]:
+        """Two rows of channels as four vectors of pairs of words, see the module's text."""
+        halves = [_zipped(builder, a, b, BLOCK, half) for half in (0, 1)]
+        zeros = ir.Constant(octets, None)
+        return [
+            builder.bitcast(_zipped(builder, half, zeros, BLOCK, quarter), words)
+            for half in halves
+            for quarter in (0, 1)
+        ]
+
+    def widened_weights(builder: Any, weights: list[Any], tap: int, first_row: int) -> list[Any]:
+        """Those of a kernel column and two rows."""
+        group, row = divmod(first_row, QUAD_ROWS)
+        places = [QUAD_ROWS * lane + row + i for lane in range(lanes) for i in (0, 1)]
+        first = (tap * quads_of_rows(size) + group) * vectors
+        return [
+            builder.sext(_shuffled(builder, vector, vector, places), words)
+            for vector in weights[first : first + vectors]
+        ]
+
+    def products(builder: Any, totals: list[list[Any]], weights: list[Any], column: Column) -> None:
+        (outputs,) = totals
+        taps = {(tap, row): widened_weights(builder, weights, tap, row) for tap in range(size) for row in rows_of_pairs}
+        for number in range((sums.rows - 1) * stride + size):
+            pixels = column(number, outputs)
+            # A row beyond the kernel's last has weights of 0, whatever it holds.
+            values = {
+                row: widened_pixels(builder, pixels[row], pixels[min(row + 1, size - 1)]) for row in rows_of_pairs
+            }
+            for output in range(sums.rows):
+                tap = number - output * stride
+                for row in rows_of_pairs if 0 <= tap < size else ():
+                    for j, (value, weight) in enumerate(zip(values[row], taps[tap, row], strict=True)):
+                        at = output * vectors + j
+                        pair = multiply_pairs(builder, "x86_64", lanes, value, weight)
+                        outputs[at] = builder.add(outputs[at], pair)
 
     return products
 

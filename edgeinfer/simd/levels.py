@@ -58,8 +58,8 @@ class Level:
         return {
             "x_offset": 128 if self.dot in ("sdot", "smull") else 0,
             "halves": int(self.dot == "smull"),
-            "quads": int(self.dot in ("sdot", "usdot", "vpdpbusd")),
-            "blocks": 16 if self.dot == "vpdpbusd" else 0,
+            "quads": int(self.dot in ("sdot", "usdot") or self.architecture == "x86_64"),
+            "blocks": 16 if self.architecture == "x86_64" else 0,
             "matrices": int(self.dot == "usdot"),
             "quad_cost": 1.1 if self.dot == "vpdpbusd" else 3.4,
             "word_cost": 1.2 if self.dot == "vpdpbusd" else 1.5,
