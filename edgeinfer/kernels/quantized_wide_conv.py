@@ -67,7 +67,7 @@ def qu8_wide_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
         buffers = buffers_of(p, worker)
         bias, factors = buffer_f32(worker, p.bias), buffer_f32(worker, p.multipliers)
         pixels, pairs, octets, task_pixels, y_pixel = p.out_width, p.channels, p.x_channels, p.task_columns, p.y_pixel
-        blocks = (p.out_channels + columns - 1) // columns
+        blocks, in_patch = (p.out_channels + columns - 1) // columns, -1
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
@@ -76,7 +76,9 @@ def qu8_wide_pointwise(simd: Simd, tile_rows: int, vectors: int) -> Callable[...
             first = min(task // p.block_tasks * task_pixels, pixels - tile_rows)
             stop = min(pixels, task // p.block_tasks * task_pixels + task_pixels)
             stop = max(stop, first + tile_rows)
-            read_bytes(patch, 0, x, first * octets, (stop - first) * octets, p.flip)
+            if first != in_patch:
+                in_patch = first
+                read_bytes(patch, 0, x, first * octets, (stop - first) * octets, p.flip)
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
                 channel = block * columns
                 place = p.y_start + first * y_pixel + channel

@@ -54,8 +54,9 @@ def cut_pixel_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, lan
     high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
     columns = math.ceil(wide / math.ceil(wide / max(1, most_columns - across + 1)))
     column_tasks = math.ceil(wide / columns)
-    # Each task transforms rows that the next one needs too.
-    row_tasks = math.ceil(TASKS_PER_THREAD * threads / (geometry.batch * column_tasks)) if threads > 1 else 1
+    # Each task transforms rows that the next one needs too. All workers get as many.
+    shares = math.ceil(TASKS_PER_THREAD / (geometry.batch * column_tasks))
+    row_tasks = threads * shares if threads > 1 else 1
     rows = math.ceil(high / min(high, row_tasks))
 
     positions = _positions(columns, across, lanes)
