@@ -23,6 +23,7 @@ import edgeinfer
 from benchmarks.cases import CASES, Case, model_path, random_feeds
 
 RUNS = 5
+PLANS = 15
 # An arena may be this many times as large as what no arrangement could go below.
 ARENA_GOAL = 1.1
 PLAN_GOAL_MS = 20.0
@@ -110,7 +111,7 @@ def measure(case: Case, folder: Path, threads: int) -> MemoryRow:
         session.run(random_feeds(case))
         plan = session.plan(case.shapes)
     times = []
-    for _ in range(RUNS):
+    for _ in range(PLANS):
         with edgeinfer.load(edge, threads) as session:
             before = time.perf_counter()
             session.plan(case.shapes)
