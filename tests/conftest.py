@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,16 @@ def pack(tmp_path_factory) -> Path:
 def compiled_kernels(request) -> None:
     """All kernels that tests use, where most tests run: one by one, as tests ask for them, they take longer.
 
-    Those of this machine's level are in the pack that has to be built anyway.
+    Those of this machine's level are in the pack that has to be built anyway, unless packs are given.
     """
     if len(request.session.items) < MANY_TESTS:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEINFER_PACKS", str(request.getfixturevalue("pack")))
-        kernels_for(cpu_level())
+    if "EDGEINFER_PACKS" not in os.environ:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EDGEINFER_PACKS", str(request.getfixturevalue("pack")))
+            kernels_for(cpu_level())
     for level in available_levels():
-        if level != cpu_level() and not LEVELS[level].has_floats_of_base:
+        if not LEVELS[level].has_floats_of_base:
             kernels = kernels_for(level)
             kernels.load(kernels.kernel_set.rows)
 
