@@ -179,7 +179,9 @@ def rows_from_json(values: Sequence[dict]) -> list[Row]:
 def add_models(parser: argparse.ArgumentParser, seconds: float) -> None:
     """Which cases to measure, and for how long."""
     parser.add_argument("--models", help="comma-separated names; all by default")
-    parser.add_argument("--seconds", type=float, default=seconds, help=f"time for each of a turn (default {seconds:g})")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"time for each that takes turns (default {seconds:g})"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser, seconds: float) -> None:

@@ -143,7 +143,7 @@ def winograd_parts_conv(arithmetic: PartsArithmetic) -> Callable[..., None]:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         parts_down, parts_across = p.kernel_height // PART, p.kernel_width // PART
         block_floats = frequencies * parts_down * parts_across * channels * columns
-        blocks = (p.out_channels + columns - 1) // columns
+        blocks, transformed = (p.out_channels + columns - 1) // columns, -1
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
@@ -168,14 +168,16 @@ def winograd_parts_conv(arithmetic: PartsArithmetic) -> Callable[..., None]:
             m = advance(buffer, max(frequencies * lanes, size * (PART * row_floats + lanes) + lanes))
             v = advance(m, frequencies * (tiles * columns + lanes))
             sorted_rows = advance(v, frequencies * v_pitch + lanes)
-            # The patch lies where products will.
-            patch = m
-            image_start = image * p.height * p.width * p.x_channels
-            read_patch(
-                patch, x, p, image_start, 0, out_row - p.pad_top, out_column - p.pad_left, patch_rows, PART * positions
-            )
-            sort_by_phase(sorted_rows, patch, patch_rows, positions, channels)
-            to_frequencies(v, v_pitch, sorted_rows, buffer, position_rows, row_floats, channels)
+            # Tasks that follow each other mostly differ in their output channels alone.
+            if task != transformed:
+                transformed = task
+                # The patch lies where products will.
+                patch = m
+                start = image * p.height * p.width * p.x_channels
+                top, left = out_row - p.pad_top, out_column - p.pad_left
+                read_patch(patch, x, p, start, 0, top, left, patch_rows, PART * positions)
+                sort_by_phase(sorted_rows, patch, patch_rows, positions, channels)
+                to_frequencies(v, v_pitch, sorted_rows, buffer, position_rows, row_floats, channels)
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
                 multiply(
                     m, v, v_pitch, u, block * block_floats, row_tiles, padded_columns, row_floats, channels,

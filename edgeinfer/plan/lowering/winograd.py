@@ -48,6 +48,10 @@ class TileTasks(NamedTuple):
         """Tasks of one image that differ in their pixels."""
         return self.row_tasks * self.column_tasks
 
+    def transforms(self, threads: int) -> int:
+        """How many workers transform the same tiles: each does it once for all of its blocks."""
+        return min(self.block_tasks, math.ceil(threads / self.pixel_tasks))
+
     def values(self, batch: int) -> dict[str, int | float | str]:
         """The kernel's params fields."""
         return {
@@ -159,9 +163,7 @@ def winograd_costs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lane
     block_floats = filtering.products * geometry.channels / width * out_columns
     filters = tasks.pixel_tasks * threads * block_floats * kernel.element_bytes / FILTER_BYTES_PER_CYCLE * rate
     vectors_in = stride * math.ceil(stride * geometry.channels / lanes)
-    # A worker transforms the tiles of a task once for all of its blocks.
-    workers = min(tasks.block_tasks, math.ceil(threads / tasks.pixel_tasks))
-    vectors = vectors_in * workers + math.ceil(geometry.out_channels / lanes)
+    vectors = vectors_in * tasks.transforms(threads) + math.ceil(geometry.out_channels / lanes)
     transforms = high * wide * vectors * TRANSFORM_CYCLES[filtering.size] * rate
     return WinogradCosts(batch * tiles * block_floats / lanes, batch * filters, batch * transforms)
 

@@ -78,7 +78,7 @@ def winograd_parts_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: in
     rows = (parts_of_tile * tasks.rows + down - parts_of_tile) / tasks.rows
     transforms = rows * positions * geometry.channels / lanes * (PART + size) * ROW_TRANSFORM_CYCLES[size] * rate
     back = math.ceil(geometry.out_channels / lanes) * TRANSFORM_CYCLES[size] * rate
-    return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.block_tasks + back)
+    return geometry.batch * tasks.pixel_tasks * tiles * (products + transforms * tasks.transforms(threads) + back)
 
 
 def cut_parts(
