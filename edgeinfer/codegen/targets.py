@@ -79,6 +79,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
+        Target("x86-64-v4+amx", LEVELS["amx"]),
         Target("x86-64-v4+bf16", LEVELS["bf16"]),
         Target("x86-64-v4+vnni", LEVELS["vnni"]),
         Target("x86-64-v4", LEVELS["avx512"]),

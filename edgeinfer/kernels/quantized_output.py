@@ -16,12 +16,12 @@ from edgeinfer.simd.byte_tile import store_bytes_of, store_plain_bytes_of
 from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, scratch_f32
 from edgeinfer.simd.tile import TileOps
 
-QUANTIZED_CONV_PARAMS = struct(
-    # per output channel; four bytes of x_zero_point; whether y is float32; floats of scratch before a tile's place;
-    # whether y's rounding is plain, see edgeinfer.simd.rounding; 128 where kernels of words read unsigned bytes, else 0
-    CONV_INTEGERS + " multipliers fill y_zero_point float_y tile_scratch plain_y flip",
-    CONV_FLOATS + " y_scale",
-)
+# multipliers: per output channel; fill: four bytes of x_zero_point; float_y: whether y is float32; tile_scratch: floats
+# of scratch before a tile's place; plain_y: whether y's rounding is plain, see edgeinfer.simd.rounding; flip: 128 where
+# kernels of words read unsigned bytes, else 0.
+QUANTIZED_CONV_INTEGERS = f"{CONV_INTEGERS} multipliers fill y_zero_point float_y tile_scratch plain_y flip"
+QUANTIZED_CONV_FLOATS = f"{CONV_FLOATS} y_scale"
+QUANTIZED_CONV_PARAMS = struct(QUANTIZED_CONV_INTEGERS, QUANTIZED_CONV_FLOATS)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.kernels.direct_conv import direct_conv
+from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
 from edgeinfer.kernels.patch import copy_bytes, source_index
 from edgeinfer.kernels.products import with_prefetches
 from edgeinfer.kernels.quantized_conv import quantized_arithmetic
@@ -30,14 +30,22 @@ WORD_TILES = {"avx2": [(6, 2), (5, 2)], "avxvnni": []}
 @kernel_family("qu8_packed_conv", QUANTIZED_CONV_PARAMS, BYTE_TILES, width=4)
 def qu8_packed_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with a dilation of 1, one group, no upsampling, by products of bytes."""
-    ops, copy = ByteTileOps(simd, tile_rows, vectors), copy_bytes(simd)
+    ops = ByteTileOps(simd, tile_rows, vectors)
+    inner = with_prefetches(ops.outer_at, ops.columns, x_step=4)
+    return direct_conv(packed_bytes(simd, tile_rows, vectors, inner))
+
+
+def packed_bytes(
+    simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None = None
+) -> ConvArithmetic:
+    """Rows of taps of bytes as they are; ``inner`` as of ``quantized_arithmetic``."""
+    copy = copy_bytes(simd)
 
     @njit(forceinline=True, error_model="numpy")
     def read_pixels(patch: Any, place: Any, x: Any, at: Any, count: Any, flip: Any) -> None:
         copy(patch, place, x, at, count)
 
-    inner = with_prefetches(ops.outer_at, ops.columns, x_step=4)
-    return _packed_conv(simd, tile_rows, vectors, inner, read_pixels, 1)
+    return _packed_arithmetic(simd, tile_rows, vectors, inner, read_pixels, 1)
 
 
 @kernel_family("qu8_wide_packed_conv", QUANTIZED_CONV_PARAMS, WORD_TILES, width=2, words=1, x_offset=128)
@@ -55,13 +63,14 @@ def qu8_wide_packed_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
     inner = with_prefetches(
         word_products(simd, tile_rows, vectors, by_word=True), vectors * simd.lanes, unit_bytes=2, x_step=2
     )
-    return _packed_conv(simd, tile_rows, vectors, inner, read_pixels, 2)
+    return direct_conv(_packed_arithmetic(simd, tile_rows, vectors, inner, read_pixels, 2))
 
 
-def _packed_conv(
-    simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any], read_pixels: Callable[..., None], size: int
-) -> Callable[..., None]:
-    """The kernel's body; ``read_pixels(patch, place, x, at, count, flip)`` brings bytes of x to bytes of the patch.
+def _packed_arithmetic(
+    simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None, read_pixels: Callable[..., None],
+    size: int,
+) -> ConvArithmetic:  # fmt: skip
+    """Rows of taps side by side; ``read_pixels(patch, place, x, at, count, flip)`` brings bytes of x to bytes of the patch.
 
     ``size`` is that of a number of the patch in bytes.
     """
@@ -114,4 +123,4 @@ def _packed_conv(
                     p.fill,
                 )  # fmt: skip
 
-    return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, read, inner, in_place=False, runs_of=runs_of))
+    return quantized_arithmetic(simd, tile_rows, vectors, read, inner, in_place=False, runs_of=runs_of)

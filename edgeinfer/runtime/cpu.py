@@ -14,6 +14,7 @@ _ARMV82 = {"fp", "asimd", "asimddp", "asimdhp", "asimdrdm", "atomics", "fphp"}
 # Flags of /proc/cpuinfo that a level needs, best level first, by architecture.
 _NEEDED = {
     "x86_64": {
+        "amx": {*_AVX512, "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"},
         "bf16": {*_AVX512, "avx512_vnni", "avx512_bf16"},
         "vnni": {*_AVX512, "avx512_vnni"},
         "avx512": _AVX512,
@@ -30,6 +31,9 @@ _NEEDED = {
     "armv7l": {"neon32": {"neon", "vfpv3"}},
     "riscv64": {"rvv": {"i", "m", "a", "f", "d", "c", "v"}},
 }
+_WITH_TILE_REGISTERS = "amx"
+# Linux's numbers on x86-64.
+_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA = 158, 0x1023, 18
 # The level for cores that do everything in order, and those cores of Armv8.0 as (implementer, part): Cortex-A34, A53,
 # A35, and Qualcomm's Kryo 2xx Silver, which is a Cortex-A53.
 _FOR_CORES_IN_ORDER = "neon_in_order"
@@ -85,9 +89,24 @@ def levels_of(architecture: str, cpuinfo: str) -> list[str]:
     return levels
 
 
+@functools.cache
+def tile_registers_allowed() -> bool:
+    """Ask Linux for this process's use of AMX's tile registers, which it gives to those alone that ask for them.
+
+    Source: Linux, Documentation/arch/x86/xstate.rst.
+    """
+    import ctypes
+
+    try:
+        return int(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)) == 0
+    except (OSError, AttributeError):
+        return False
+
+
 def available_levels() -> list[str]:
-    """The levels that this machine can run, best first."""
-    return levels_of(platform.machine(), cpuinfo())
+    """The levels that this machine and its system can run, best first."""
+    levels = levels_of(platform.machine(), cpuinfo())
+    return [level for level in levels if level != _WITH_TILE_REGISTERS or tile_registers_allowed()]
 
 
 def cpu_level() -> str:

@@ -21,6 +21,7 @@ from edgeinfer.simd.rounding import GROUP, ByteRounder, PlainByteRounder
 from edgeinfer.simd.simd import Simd, element_pointer, four_bytes
 from edgeinfer.simd.tile import (
     Tile,
+    load_of,
     offset_by,
     pack_tile,
     row_vectors,
@@ -53,6 +54,7 @@ class ByteTileOps:
             weights of two quads packed for that.
         prefetches: as that of ``TileOps``.
         store: ``store(tile, y, index, row_stride, rows, columns)``: writes int32 sums.
+        load: ``load(y, index, row_stride, rows, columns)``: reads them.
         scaled: ``scaled(tile, y, index)``: the sums as a float32 tile, times the ``columns`` floats at ``y[index]``.
         scaled_by: ``scaled_by(tile, factors)``: the same with a float32 tile of one row.
         float_tile: ``float_tile(vector)``: a float32 vector as a tile of one row and one vector.
@@ -77,6 +79,7 @@ class ByteTileOps:
         by_matrix = simd.level.byte_traits["matrices"] and rows % 2 == 0
         self.matrix_products = lane_products(sums, MatrixLanes(sums)) if by_matrix else self.products
         self.store = store_of(sums)
+        self.load = load_of(sums)
         self.scaled = _scaled(sums, floats)
         self.scaled_by = _scaled_by(sums, floats, Tile(1, vectors, simd.lanes))
         self.float_tile = _float_tile(floats)

@@ -53,7 +53,11 @@ def _call(builder: Any, placeholder: str, result: Any, arguments: list[Any]) -> 
         function = ir.Function(module, function_type, placeholder)
         function.linkage = "linkonce_odr"
         function.attributes.add("noinline")
-        ir.IRBuilder(function.append_basic_block()).ret(ir.Constant(result, None))
+        body = ir.IRBuilder(function.append_basic_block())
+        if isinstance(result, ir.VoidType):
+            body.ret_void()
+        else:
+            body.ret(ir.Constant(result, None))
     return builder.call(function, arguments)
 
 

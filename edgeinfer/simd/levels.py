@@ -85,6 +85,11 @@ LEVELS = {
     level.name: level
     for level in (
         Level(
+            "amx", "x86_64", 16, 32, "x86-64-v4",
+            "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16",
+            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16, AMX TILE, INT8, BF16", dot="vpdpbusd", base="bf16",
+        ),
+        Level(
             "bf16", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16",
             "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16", dot="vpdpbusd", base="vnni",
         ),

@@ -91,7 +91,7 @@ class TileOps:
         self.splat_row = splat_row_of(tile, reload=simd.level.by_lane and vectors > 1)
         self.outer = _outer(tile)
         self.store = store_of(tile, bump=simd.level.by_lane)
-        self.load = _load(tile)
+        self.load = load_of(tile)
         self.add = _add(tile)
         self.add_row = _with_row(tile, "fadd")
         self.multiply_row = _with_row(tile, "fmul")
@@ -293,7 +293,8 @@ def store_of(tile: Tile, bump: bool = False) -> Any:
     return store
 
 
-def _load(tile: Tile) -> Any:
+def load_of(tile: Tile) -> Any:
+    """An intrinsic ``load(y, index, row_stride, rows, columns)``, see ``TileOps``."""
     lanes = tile.vector.lanes
 
     @intrinsic

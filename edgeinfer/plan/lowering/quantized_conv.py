@@ -21,6 +21,8 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
+from edgeinfer.plan.lowering.quantized_amx_conv import FAMILIES as AMX_FAMILIES
+from edgeinfer.plan.lowering.quantized_amx_conv import emit_quantized_amx, quantized_amx_choices
 from edgeinfer.plan.lowering.quantized_depthwise import (
     channel_order,
     cut_integer_depthwise,
@@ -122,12 +124,15 @@ def emit_quantized_conv(
     else:
         # A part of the weights may fit where all together do not.
         numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
-    winograd = _winograd_kernel(node, context, geometry, numbers) if times == groups == 1 else None
-    if winograd is not None:
-        emit_quantized_winograd(node, context, geometry, numbers, y_strides, winograd)
-        return
     macs = geometry.macs
     flips = numbers.signed != takes_signed_bytes(context.kernels)
+    chosen = _other_kernel(node, context, geometry, numbers, flips) if times == groups == 1 else None
+    if chosen is not None and chosen.family in AMX_FAMILIES:
+        emit_quantized_amx(node, context, geometry, numbers, y_strides, chosen, flips)
+        return
+    if chosen is not None:
+        emit_quantized_winograd(node, context, geometry, numbers, y_strides, chosen)
+        return
     gathers = times == 1 and taps_apply(geometry, y_strides)
     packed = packed_conv_kernel(context, geometry, flips) if times == 1 and not gathers else None
     if packed is not None:
@@ -189,10 +194,10 @@ def emit_quantized_conv(
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=macs)
 
 
-def _winograd_kernel(
-    node: Node, context: LoweringContext, geometry: ConvGeometry, numbers: Quantization
+def _other_kernel(
+    node: Node, context: LoweringContext, geometry: ConvGeometry, numbers: Quantization, flips: bool
 ) -> KernelRow | None:
-    """The Winograd kernel chosen for the node or estimated to be quickest; None for a direct convolution."""
+    """The kernel of Winograd or AMX chosen for the node or estimated to be quickest; None for vectors' products."""
     rows, lanes = context.kernels.family("qu8_conv"), context.kernels.lanes
     direct = choose_tile(rows, geometry.out_width, geometry.out_channels, lanes)
     quads = units_of(geometry, direct)
@@ -203,6 +208,7 @@ def _winograd_kernel(
     if numbers.y_scale is None and activation_fields(node)["activation"]:
         # These kernels bound float32, and do no other activation of it.
         choices = [choice for choice in choices if choice[1].family != FEW_OUTPUTS_FAMILY]
+    choices += quantized_amx_choices(geometry, context, flips)
     choices.append((cycles * direct.traits["quad_cost"], direct))
     choices.sort(key=lambda choice: choice[0])
     context.candidates.setdefault(node.name, [kernel.name for _, kernel in choices])

@@ -28,15 +28,18 @@ def packed_conv_kernel(context: LoweringContext, geometry: ConvGeometry, flips: 
     """
     words = context.kernels.family("qu8_wide_packed_conv")
     rows = words or ([] if flips else context.kernels.family("qu8_packed_conv"))
-    run = geometry.kernel[1] * geometry.channels
-    applies = (
-        geometry.groups == 1 and geometry.dilations == (1, 1) and geometry.upsample == (1, 1)
-        and geometry.out_channels > context.kernels.lanes
-        and whole_quads(run) < geometry.kernel[1] * whole_quads(geometry.channels)
-    )  # fmt: skip
+    applies = geometry.out_channels > context.kernels.lanes and packs_rows_of_taps(geometry)
     if not rows or not applies:
         return None
     return choose_tile(rows, geometry.out_width, geometry.out_channels, context.kernels.lanes)
+
+
+def packs_rows_of_taps(geometry: ConvGeometry) -> bool:
+    """Whether rows of taps can lie side by side, and are less than whole quads for every pixel."""
+    return (
+        geometry.groups == 1 and geometry.dilations == (1, 1) and geometry.upsample == (1, 1)
+        and whole_quads(geometry.kernel[1] * geometry.channels) < geometry.kernel[1] * whole_quads(geometry.channels)
+    )  # fmt: skip
 
 
 def pack_rows_of_taps(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:

@@ -1,0 +1,193 @@
+"""Direct convolution by the tile registers of Intel's AMX: the loops that bytes and bfloat16 share.
+
+As ``direct_conv``: a task is a block of output pixels times some blocks of output channels, and its input pixels are
+read into a patch or used in place. One instruction multiplies 16 output pixels, so a task is done by bands of at most
+``BAND`` of them: their sums are added up in tile registers and written to scratch memory, from where smaller register
+tiles take them, finish them and write them.
+
+    y[p, o] = finish(bias[o] + sum over taps t and channels c of x[p * stride + t, c] * w[t, c, o])
+
+Pixels of an instruction lie at equal distances. Where rows of a band are no multiple of 16 pixels it can take fewer
+instructions to compute the pixels between two rows too, those of the border, as if the rows were one:
+
+    row by row   [0 … 13 - -] [0 … 13 - -] …        as one row   [0 … 13 b b] [0 … 13 b b] …   (b: border, not used)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from edgeinfer.kernels.direct_conv import ConvArithmetic
+from edgeinfer.simd.amx_tile import TILE_PIXELS, AmxTileOps
+from edgeinfer.simd.pointers import advance, claim
+
+# chunk: units that one instruction multiplies, a divisor of a run of taps; sums: floats of scratch before the sums.
+AMX_INTEGERS = "chunk sums"
+
+# Most pixels of a band; the planner has this number too.
+BAND = 256
+_UNIT_BYTES = 4
+
+
+def chunk_products(ops: AmxTileOps) -> Callable[..., None]:
+    """``multiply(sums, x, w, bias, row, column_step, place, …)``: sums of a band's pixels, see the module's text."""
+    columns = ops.columns
+    begin_one, begin_two = ops.begin[1], ops.begin[2]
+    multiply_one, multiply_two = ops.multiply[1], ops.multiply[2]
+    store_one, store_two = ops.store[1], ops.store[2]
+
+    @njit(error_model="numpy")
+    def multiply(
+        sums: Any, x: Any, start: Any, pixel: Any, row_step: Any, tiles: Any, row_tiles: Any, w: Any, w_start: Any,
+        bias: Any, index: Any, taps: Any, chunk: Any,
+    ) -> None:  # fmt: skip
+        """``start``, ``pixel``, ``row_step`` and the steps of ``taps`` count bytes."""
+        runs, row_runs, run, step, tap_row_step = taps
+        chunks, chunk_bytes, w_bytes = run // chunk, chunk * _UNIT_BYTES, chunk * columns * _UNIT_BYTES
+        tile = row = column = 0
+        while tile < tiles:
+            first = start + row * row_step + column * TILE_PIXELS * pixel
+            column += 1
+            if column == row_tiles:
+                row, column = row + 1, 0
+            second = start + row * row_step + column * TILE_PIXELS * pixel
+            column += 1
+            if column == row_tiles:
+                row, column = row + 1, 0
+            both, at, w_at, left_of_row = tile + 1 < tiles, 0, w_start, row_runs
+            if both:
+                begin_two(bias, index)
+            else:
+                begin_one(bias, index)
+            for _ in range(runs):
+                for k in range(chunks):
+                    place = at + k * chunk_bytes
+                    if both:
+                        multiply_two(x, first + place, second + place, pixel, w, w_at)
+                    else:
+                        multiply_one(x, first + place, pixel, w, w_at)
+                    w_at += w_bytes
+                left_of_row -= 1
+                if left_of_row == 0:
+                    left_of_row = row_runs
+                    at += tap_row_step
+                else:
+                    at += step
+            if both:
+                store_two(sums, tile * TILE_PIXELS * columns)
+            else:
+                store_one(sums, tile * TILE_PIXELS * columns)
+            tile += 2
+
+    return multiply
+
+
+def amx_conv(
+    arithmetic: ConvArithmetic, ops: AmxTileOps, load: Callable[..., Any], unit_bytes: int = _UNIT_BYTES
+) -> Callable[..., None]:
+    """The body of a convolution kernel with any kernel size, stride and dilation, one group.
+
+    Args:
+        arithmetic: what a number format brings along; its ``begin`` and ``inner`` are not used. ``buffers`` gives the
+            bias first. ``rows`` are those of the tiles that finish sums.
+        ops: the tile registers.
+        load: ``load(sums, index, row_stride, rows, columns)``: a tile of sums that ``arithmetic.finish`` takes.
+        unit_bytes: bytes of what ``channels`` counts.
+    """
+    tile_rows, columns = arithmetic.rows, ops.columns
+    buffer, scratch = arithmetic.simd.buffer, arithmetic.simd.scratch
+    read_patch, buffers_of, runs_of = arithmetic.read_patch, arithmetic.buffers, arithmetic.runs_of
+    finish, finish_task, may_read_in_place = arithmetic.finish, arithmetic.finish_task, arithmetic.in_place
+    configure, release, multiply = ops.configure, ops.release, chunk_products(ops)
+
+    @njit(forceinline=True, error_model="numpy")
+    def taps_in_bytes(p: Any, row_pitch: Any) -> Any:
+        runs, row_runs, run, step, row_step = runs_of(p, row_pitch)
+        return runs, row_runs, run, step * unit_bytes, row_step * unit_bytes
+
+    def body(p: Any, worker: Any) -> None:
+        x, w = buffer(worker, p.x), buffer(worker, p.w)
+        buffers = buffers_of(p, worker)
+        sums = advance(scratch(worker), p.sums)
+        configure(sums, p.chunk)
+        blocks = (p.out_channels + columns - 1) // columns
+        runs, _, run, _, _ = runs_of(p, 0)
+        panel = runs * run * columns * _UNIT_BYTES
+        picture = p.height * p.width * p.x_channels
+        pixel_pitch = p.stride_x * p.channels
+        in_place = may_read_in_place and p.upsample_x == 1 and p.upsample_y == 1
+        while True:
+            task = claim(worker, p.tiles)
+            if task >= p.tiles:
+                break
+            block_task = task % p.block_tasks
+            task //= p.block_tasks
+            column_task = task % p.column_tasks
+            task //= p.column_tasks
+            row_task = task % p.row_tasks
+            image = task // p.row_tasks
+
+            out_row, out_column = row_task * p.task_rows, column_task * p.task_columns
+            task_rows = min(p.task_rows, p.out_height - out_row)
+            task_columns = min(p.task_columns, p.out_width - out_column)
+            top, left = out_row * p.stride_y - p.pad_top, out_column * p.stride_x - p.pad_left
+            patch_rows = (task_rows - 1) * p.stride_y + (p.kernel_height - 1) * p.dilation_y + 1
+            reach = (p.kernel_width - 1) * p.dilation_x + 1
+            patch_columns = (task_columns - 1) * p.stride_x + reach
+            # Instructions go beyond the task's columns.
+            read_columns = (task_columns + TILE_PIXELS - 2) * p.stride_x + reach
+
+            first_read = (top * p.width + left) * p.channels
+            last_read = first_read + ((patch_rows - 1) * p.width + read_columns) * p.channels
+            inside = (
+                top >= 0 and left >= 0 and top + patch_rows <= p.height and left + patch_columns <= p.width
+                and image * picture + last_read <= p.batch * picture
+            )  # fmt: skip
+            if in_place and inside:
+                source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
+            else:
+                source, start, row_pitch = scratch(worker), 0, patch_columns * p.channels
+                read_patch(source, x, p, image * picture, 0, top, left, patch_rows, patch_columns)
+
+            y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
+            first_block = block_task * p.task_blocks
+            last_block = min(blocks, first_block + p.task_blocks)
+            taps = taps_in_bytes(p, row_pitch)
+            row_step = p.stride_y * row_pitch
+            # Pixels from row to row where all are computed as one.
+            joined_pitch = row_step // pixel_pitch if row_step % pixel_pitch == 0 else 0
+            band_columns = min(BAND, task_columns)
+            row_tiles = (band_columns + TILE_PIXELS - 1) // TILE_PIXELS
+            band_rows = max(1, BAND // (row_tiles * TILE_PIXELS)) if band_columns == task_columns else 1
+            row_bands = (task_rows + band_rows - 1) // band_rows
+            for block in range(first_block, last_block):
+                index, count = block * columns, p.out_channels - block * columns
+                for row_band in range(row_bands):
+                    band_row = row_band * band_rows
+                    rows = min(band_rows, task_rows - band_row)
+                    for band_column in range(0, task_columns, BAND):
+                        pixels = min(band_columns, task_columns - band_column)
+                        row_tiles = (pixels + TILE_PIXELS - 1) // TILE_PIXELS
+                        tiles, sums_pitch = rows * row_tiles, row_tiles * TILE_PIXELS
+                        joined = ((rows - 1) * joined_pitch + pixels + TILE_PIXELS - 1) // TILE_PIXELS
+                        if joined_pitch > 0 and joined < tiles:
+                            tiles, row_tiles, sums_pitch = joined, joined, joined_pitch
+                        at = start + band_row * row_step + band_column * pixel_pitch
+                        multiply(
+                            sums, source, at * unit_bytes, pixel_pitch * unit_bytes, row_step * unit_bytes, tiles,
+                            row_tiles, w, block * panel, buffers[0], index, taps, p.chunk,
+                        )  # fmt: skip
+                        for row in range(rows):
+                            place = y_start + (band_row + row) * p.y_row + band_column * p.y_pixel + index
+                            for pixel in range(0, pixels, tile_rows):
+                                first = (row * sums_pitch + pixel) * columns
+                                tile = load(sums, first, columns, tile_rows, columns)
+                                finish(tile, buffers, p, index, place + pixel * p.y_pixel, pixels - pixel, count)
+            channels = min(p.out_channels, last_block * columns) - first_block * columns
+            finish_task(buffers, p, y_start + first_block * columns, task_rows, task_columns, channels)
+        release()
+
+    return body

@@ -1,0 +1,91 @@
+"""Convolutions by the tile registers of Intel's AMX: how many units an instruction multiplies, estimates, tasks."""
+
+from __future__ import annotations
+
+import math
+
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.conv import cut_tasks
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
+from edgeinfer.plan.memory import align
+from edgeinfer.records import NamedTuple
+
+# As in edgeinfer.simd.amx_tile and edgeinfer.kernels.amx_conv.
+TILE_PIXELS, MOST_UNITS, BAND = 16, 16, 256
+UNIT_BYTES = 4
+# In the time of a vector multiply-add, of which two are done in a cycle: the products of 16 pixels, a chunk and 16
+# output channels, loading 16 rows of a tile register, and what 16 pixels of 16 channels take until they are written.
+PRODUCTS_COST, LOAD_COST, OUTPUT_COST = 32, 16, 40
+
+
+def chunk_units(run: int) -> int:
+    """Units of a run of taps that one instruction multiplies: the run in as few equal parts as there can be."""
+    parts = math.ceil(run / MOST_UNITS)
+    while run % parts:
+        parts += 1
+    return run // parts
+
+
+def run_of(units: ConvGeometry) -> tuple[int, int]:
+    """Runs of neighbouring units, and units of a run; ``units`` counts channels in units."""
+    height, width = units.kernel
+    return (height, width * units.channels) if units.dilations[1] == 1 else (height * width, units.channels)
+
+
+def amx_applies(geometry: ConvGeometry) -> bool:
+    """Whether the convolution is of the kind that these kernels compute."""
+    return geometry.groups == 1
+
+
+def amx_cycles(units: ConvGeometry, kernel: KernelRow, runs: int, run: int) -> float:
+    """Estimated cycles, all threads together; two are one of the processor's."""
+    vectors = kernel.traits["columns"] // TILE_PIXELS
+    row_tiles = math.ceil(units.out_width / TILE_PIXELS)
+    tiles = units.out_height * row_tiles
+    if units.strides[0] == units.strides[1]:
+        pitch = (units.out_width - 1) * units.strides[1] + (units.kernel[1] - 1) * units.dilations[1] + 1
+        rows = max(1, min(units.out_height, BAND // (row_tiles * TILE_PIXELS)))
+        joined = math.ceil(((rows - 1) * pitch + units.out_width) / TILE_PIXELS)
+        tiles = min(tiles, math.ceil(units.out_height / rows) * joined)
+    blocks = math.ceil(units.out_channels / kernel.traits["columns"])
+    chunks = runs * run // chunk_units(run)
+    # Two groups of pixels share the weights that are loaded.
+    chunk_cost = max(vectors * PRODUCTS_COST, (1 + vectors / 2) * LOAD_COST)
+    return units.batch * tiles * blocks * (chunks * chunk_cost + vectors * OUTPUT_COST)
+
+
+class AmxTasks(NamedTuple):
+    """Params fields of tasks, and the scratch memory of a worker.
+
+    Attributes:
+        fields: params fields, ``tile_scratch`` not among them.
+        patch_bytes: bytes of scratch before a finished tile's place.
+        sums_bytes: bytes of the sums behind that.
+    """
+
+    fields: dict[str, int | float | str]
+    patch_bytes: int
+    sums_bytes: int
+
+
+def cut_amx(
+    units: ConvGeometry, kernel: KernelRow, threads: int, run: int, tile_bytes: int, channel_bytes: int = UNIT_BYTES
+) -> AmxTasks:
+    """Cut a convolution into tasks.
+
+    Args:
+        units: the convolution's numbers, channels as the kernel counts them.
+        kernel: the kernel.
+        threads: number of workers.
+        run: units of a run of taps.
+        tile_bytes: scratch memory of a finished tile.
+        channel_bytes: bytes of what ``units.channels`` counts.
+    """
+    columns = kernel.traits["columns"]
+    tasks = cut_tasks(units, TILE_PIXELS, columns, threads, channel_bytes)
+    pixel_bytes = units.strides[1] * units.channels * channel_bytes
+    patch_bytes = align(tasks.patch_bytes + TILE_PIXELS * pixel_bytes + MOST_UNITS * UNIT_BYTES)
+    # A band's last pixels are read as whole tiles.
+    sums_bytes = (BAND + 2 * TILE_PIXELS) * columns * UNIT_BYTES
+    fields = {**tasks.fields(units.batch), "chunk": chunk_units(run), "sums": (patch_bytes + align(tile_bytes)) // 4}
+    return AmxTasks(fields, patch_bytes, align(tile_bytes) + sums_bytes)

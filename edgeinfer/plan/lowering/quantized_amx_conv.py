@@ -1,0 +1,73 @@
+"""Convolutions of bytes by the tile registers of Intel's AMX: which kernel, packing, the step."""
+
+from __future__ import annotations
+
+from edgeinfer.graph import Node
+from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.amx_conv import amx_applies, amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.packed_weights import pack_columns
+from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
+from edgeinfer.plan.lowering.quantized_packed_conv import packs_rows_of_taps, pack_rows_of_taps
+from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, whole_quads
+from edgeinfer.plan.lowering.units import as_units, units_of
+
+FAMILY, PACKED_FAMILY = "qu8_amx_conv", "qu8_amx_packed_conv"
+FAMILIES = (FAMILY, PACKED_FAMILY)
+# Rows of a tile whose sums become bytes together.
+FINISHED_ROWS = 8
+
+
+def quantized_amx_choices(
+    geometry: ConvGeometry, context: LoweringContext, flips: bool
+) -> list[tuple[float, KernelRow]]:
+    """Kernels that compute a convolution of bytes, and in how many vector multiply-adds' time."""
+    if not amx_applies(geometry):
+        return []
+    choices = []
+    for family in FAMILIES if packs_rows_of_taps(geometry) and not flips else (FAMILY,):
+        for kernel in context.kernels.family(family):
+            units, runs, run = _taps(geometry, kernel)
+            choices.append((amx_cycles(units, kernel, runs, run), kernel))
+    return choices
+
+
+def _taps(geometry: ConvGeometry, kernel: KernelRow) -> tuple[ConvGeometry, int, int]:
+    """The geometry with channels as the kernel counts them, runs of taps, and quads of a run."""
+    if kernel.family == PACKED_FAMILY:
+        return geometry, geometry.kernel[0], whole_quads(geometry.kernel[1] * geometry.channels) // QUAD
+    units = units_of(geometry, kernel)
+    return units, *run_of(units)
+
+
+def emit_quantized_amx(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+    flips: bool,
+) -> None:
+    """Append a convolution of bytes; ``y_strides`` as for ``FusedConv``."""
+    columns, is_packed = kernel.traits["columns"], kernel.family == PACKED_FAMILY
+    units, _, run = _taps(geometry, kernel)
+    tile_bytes = 4 * FINISHED_ROWS * columns
+    tasks = cut_amx(units, kernel, context.threads, run, tile_bytes, 1 if is_packed else QUAD)
+
+    def pack(_: object) -> object:
+        if is_packed:
+            return pack_rows_of_taps(numbers.weight, kernel)
+        return pack_columns(as_units(numbers.weight, kernel), 1, columns)
+
+    x = node.inputs[0] if is_packed else as_quads(node, context, node.inputs[0], geometry.channels, flips)
+    values: dict[str, int | float | str] = {
+        **conv_values(node, units, y_strides), **quantized_bounds(node, context, numbers),
+        **quantized_bias(node, context, numbers, 1, kernel), **tasks.fields,
+        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+        "tile_scratch": tasks.patch_bytes // 4,
+        "w": context.packed(node.inputs[3], f"{numbers.part}amx{columns}x{units.channels}.{kernel.family}", pack),
+    }  # fmt: skip
+    scratch_bytes = tasks.patch_bytes + tasks.sums_bytes
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)
