@@ -35,9 +35,7 @@ def qu8_packed_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
     return direct_conv(packed_bytes(simd, tile_rows, vectors, inner))
 
 
-def packed_bytes(
-    simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None = None
-) -> ConvArithmetic:
+def packed_bytes(simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None = None) -> ConvArithmetic:
     """Rows of taps of bytes as they are; ``inner`` as of ``quantized_arithmetic``."""
     copy = copy_bytes(simd)
 

@@ -31,7 +31,7 @@ _NEEDED = {
     "armv7l": {"neon32": {"neon", "vfpv3"}},
     "riscv64": {"rvv": {"i", "m", "a", "f", "d", "c", "v"}},
 }
-_WITH_TILE_REGISTERS = "amx"
+WITH_TILE_REGISTERS = "amx"
 # Linux's numbers on x86-64.
 _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA = 158, 0x1023, 18
 # The level for cores that do everything in order, and those cores of Armv8.0 as (implementer, part): Cortex-A34, A53,
@@ -106,7 +106,7 @@ def tile_registers_allowed() -> bool:
 def available_levels() -> list[str]:
     """The levels that this machine and its system can run, best first."""
     levels = levels_of(platform.machine(), cpuinfo())
-    return [level for level in levels if level != _WITH_TILE_REGISTERS or tile_registers_allowed()]
+    return [level for level in levels if level != WITH_TILE_REGISTERS or tile_registers_allowed()]
 
 
 def cpu_level() -> str:

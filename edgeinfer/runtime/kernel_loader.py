@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from edgeinfer.errors import KernelError
 from edgeinfer.plan.kernel_set import KernelSet
-from edgeinfer.runtime.cpu import available_levels, cpu_level
+from edgeinfer.runtime.cpu import WITH_TILE_REGISTERS, available_levels, cpu_level, tile_registers_allowed
 from edgeinfer.runtime.pack import PackLibrary, find_pack
 
 
@@ -33,8 +34,11 @@ def kernels_for(level: str) -> Kernels:
     """The kernels of a level: from a pack if there is one, else compiled for this machine and cached.
 
     Raises:
-        KernelError: if the pack is damaged or of another version, or nothing is there and there is no compiler.
+        KernelError: if the pack is damaged or of another version, nothing is there and there is no compiler, or the
+            system keeps this process from the level's registers.
     """
+    if level == WITH_TILE_REGISTERS and not tile_registers_allowed():
+        raise KernelError(f"{level}: the system does not let this process use AMX's tile registers")
     pack = find_pack(level)
     if pack is not None:
         return PackLibrary(pack)

@@ -82,7 +82,7 @@ def cut_amx(
         channel_bytes: bytes of what ``units.channels`` counts.
     """
     columns = kernel.traits["columns"]
-    tasks = cut_tasks(units, TILE_PIXELS, columns, threads, channel_bytes)
+    tasks = cut_tasks(units, TILE_PIXELS, columns, threads, channel_bytes, least_pixels=BAND)
     pixel_bytes = units.strides[1] * units.channels * channel_bytes
     patch_bytes = align(tasks.patch_bytes + TILE_PIXELS * pixel_bytes + MOST_UNITS * UNIT_BYTES)
     # A band's last pixels are read as whole tiles.

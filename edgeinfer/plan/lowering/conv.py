@@ -114,6 +114,7 @@ def cut_tasks(
     threads: int,
     unit_bytes: int = 4,
     written_twice: bool = False,
+    least_pixels: int = 1,
 ) -> Tasks:
     """Cut the output so that patches fit the cache and all threads get several tasks.
 
@@ -124,6 +125,7 @@ def cut_tasks(
         threads: number of workers.
         unit_bytes: bytes of a unit of the patch.
         written_twice: whether the outputs of a task should stay in the cache too, since an activation follows.
+        least_pixels: a task has no fewer where the picture has as many; blocks are shared out instead.
     """
     kernel_height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
     kernel_width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
@@ -149,6 +151,7 @@ def cut_tasks(
     wanted = max(1, min(TASKS_PER_THREAD * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
     images = geometry.batch * geometry.groups
     rows = max(1, math.ceil(geometry.out_height / max(1, math.ceil(wanted / (images * column_tasks)))))
+    rows = min(geometry.out_height, max(rows, math.ceil(least_pixels / columns)))
     while rows > 1 and cache_bytes(rows, columns) > PATCH_BYTES:
         rows -= 1
     row_tasks = math.ceil(geometry.out_height / rows)
@@ -157,7 +160,7 @@ def cut_tasks(
     blocks = math.ceil(geometry.out_channels // geometry.groups / tile_columns)
     pixel_tasks = images * row_tasks * column_tasks
     if threads > 1 and pixel_tasks < wanted and geometry.kernel == (1, 1) and columns > 2 * tile_rows:
-        columns = max(tile_rows, math.ceil(geometry.out_width * pixel_tasks / wanted / tile_rows) * tile_rows)
+        columns = max(tile_rows, least_pixels, math.ceil(geometry.out_width * pixel_tasks / wanted / tile_rows) * tile_rows)
         column_tasks = math.ceil(geometry.out_width / columns)
         pixel_tasks = images * row_tasks * column_tasks
     block_tasks = 1

@@ -9,7 +9,7 @@ from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
-from edgeinfer.plan.lowering.quantized_packed_conv import packs_rows_of_taps, pack_rows_of_taps
+from edgeinfer.plan.lowering.quantized_packed_conv import pack_rows_of_taps, packs_rows_of_taps
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, whole_quads
 from edgeinfer.plan.lowering.units import as_units, units_of
 
