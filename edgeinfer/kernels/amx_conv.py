@@ -85,14 +85,25 @@ def chunk_products(ops: AmxTileOps) -> Callable[..., None]:
     return multiply
 
 
+def of_images(read_patch: Callable[..., None]) -> Callable[..., None]:
+    """A reader as ``normalised_patch_reader`` describes it, of one for ``direct_conv`` that normalises nothing."""
+
+    @njit(forceinline=True, error_model="numpy")
+    def read(patch: Any, x: Any, p: Any, worker: Any, image: Any, top: Any, left: Any, rows: Any, columns: Any) -> None:
+        read_patch(patch, x, p, image * p.height * p.width * p.x_channels, 0, top, left, rows, columns)
+
+    return read
+
+
 def amx_conv(
     arithmetic: ConvArithmetic, ops: AmxTileOps, load: Callable[..., Any], unit_bytes: int = _UNIT_BYTES
 ) -> Callable[..., None]:
     """The body of a convolution kernel with any kernel size, stride and dilation, one group.
 
     Args:
-        arithmetic: what a number format brings along; its ``begin`` and ``inner`` are not used. ``buffers`` gives the
-            bias first. ``rows`` are those of the tiles that finish sums.
+        arithmetic: what a number format brings along; its ``begin`` and ``inner`` are not used. ``read_patch`` is as
+            ``normalised_patch_reader`` describes it, ``buffers`` gives the bias first, and ``rows`` are those of the
+            tiles that finish sums.
         ops: the tile registers.
         load: ``load(sums, index, row_stride, rows, columns)``: a tile of sums that ``arithmetic.finish`` takes.
         unit_bytes: bytes of what ``channels`` counts.
@@ -150,7 +161,7 @@ def amx_conv(
                 source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
             else:
                 source, start, row_pitch = scratch(worker), 0, patch_columns * p.channels
-                read_patch(source, x, p, image * picture, 0, top, left, patch_rows, patch_columns)
+                read_patch(source, x, p, worker, image, top, left, patch_rows, patch_columns)
 
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             first_block = block_task * p.task_blocks

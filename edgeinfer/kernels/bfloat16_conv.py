@@ -10,71 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
-
 from edgeinfer.kernels import conv, conv_few_outputs
+from edgeinfer.kernels.bfloat16_patch import bfloat16_patch_reader
 from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
-from edgeinfer.kernels.patch import fill_floats, source_index
 from edgeinfer.kernels.products import products_one_by_one, with_prefetches
 from edgeinfer.kernels.registry import Simd, kernel_family
 from edgeinfer.kernels.winograd import float_arithmetic, winograd_conv
 from edgeinfer.simd.bfloat16 import pair_products, store_pairs
 from edgeinfer.simd.tile import TileOps
 
-TILES = {"bf16": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)]}
-FEW_OUTPUTS_TILES = {"bf16": [(8, 2)]}
-WINOGRAD_TILES = {"bf16": [(8, 2)]}
-
-
-def bfloat16_patch_reader(simd: Simd) -> Callable[..., None]:
-    """``read(patch, x, p, image, first_channel, top, left, rows, columns)``: fills a patch with pairs.
-
-    As ``patch_reader``, for one group; beyond an odd last channel stands zero.
-    """
-    lanes, load, load_first, splat = simd.lanes, simd.load, simd.load_first, simd.splat
-    store, fill = store_pairs(simd), fill_floats(simd)
-
-    @njit(error_model="numpy")
-    def read_pixels(patch: Any, place: Any, x: Any, at: Any, floats: Any) -> None:
-        """Writes beyond the last pair, up to a whole vector."""
-        whole = floats - floats % lanes
-        for i in range(0, whole, lanes):
-            store(patch, place + i // 2, load(x, at + i))
-        if whole < floats:
-            store(patch, place + whole // 2, load_first(x, at + whole, floats - whole))
-
-    @njit(forceinline=True, error_model="numpy")
-    def read(
-        patch: Any, x: Any, p: Any, image: Any, first_channel: Any, top: Any, left: Any, rows: Any, columns: Any
-    ) -> None:
-        width, pairs, floats, upsample = p.width, p.channels, p.x_channels, p.upsample_x
-        pitch = columns * pairs
-        for row in range(rows):
-            source = source_index(top + row, p.height * p.upsample_y, p.pad_mode)
-            if source < 0:
-                fill(patch, row * pitch, splat(0.0), pitch)
-                continue
-            start = image + source // p.upsample_y * width * floats
-            column = 0
-            while column < columns:
-                position = left + column
-                inside = min(columns - column, width - position)
-                place = row * pitch + column * pairs
-                if position >= 0 and inside > 1 and upsample == 1 and 2 * pairs == floats:
-                    read_pixels(patch, place, x, start + position * floats, inside * floats)
-                    column += inside
-                    continue
-                pixel = source_index(position, width * upsample, p.pad_mode)
-                if pixel < 0:
-                    fill(patch, place, splat(0.0), pairs)
-                else:
-                    read_pixels(patch, place, x, start + pixel // upsample * floats, floats)
-                column += 1
-
-    return read
+# None with AMX: it multiplies faster, and on processors that have it these take as long as float32's.
+TILES = {"amx": [], "bf16": [(14, 2), (8, 2), (4, 4), (14, 1), (1, 4)]}
+FEW_OUTPUTS_TILES = {"amx": [], "bf16": [(8, 2)]}
+WINOGRAD_TILES = {"amx": [], "bf16": [(8, 2)]}
 
 
 def _inner_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:

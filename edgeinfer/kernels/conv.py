@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS, ConvArithmetic, direct_conv
+from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS, ConvArithmetic, direct_conv, runs_of_taps
 from edgeinfer.kernels.epilogue import pixel_activation
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import prefetching_products
@@ -38,7 +38,7 @@ def f32_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 
     def arithmetic(rows: int, rest: ConvArithmetic | None = None) -> ConvArithmetic:
         ops = TileOps(simd, rows, vectors)
-        return float_output(simd, ops, patch_reader(simd), prefetching_products(ops), rest=rest)
+        return float_output(simd, ops, patch_reader(simd), rest=rest)
 
     few = arithmetic(1) if tile_rows > 1 and vectors >= REST_VECTORS else None
     return direct_conv(arithmetic(tile_rows, few))
@@ -48,11 +48,15 @@ def float_output(
     simd: Simd,
     ops: TileOps,
     read_patch: Callable[..., None],
-    inner: Callable[..., Any],
+    inner: Callable[..., Any] | None = None,
     in_place: bool = True,
     rest: ConvArithmetic | None = None,
+    runs_of: Callable[..., Any] = runs_of_taps,
 ) -> ConvArithmetic:
-    """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``ConvArithmetic``."""
+    """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``ConvArithmetic``.
+
+    ``inner`` is that of floats by default.
+    """
     splat_row, clamp, add, load_tile, store_tile = ops.splat_row, ops.clamp, ops.add, ops.load, ops.store
     activate_pixels, tile_rows, tile_columns = pixel_activation(simd), ops.rows, ops.columns
     floats = simd.buffer
@@ -86,6 +90,7 @@ def float_output(
         if p.activation != 0:
             activate_pixels(buffers[2], start, p, rows, columns, channels)
 
+    inner = inner or prefetching_products(ops)
     return ConvArithmetic(
-        simd, ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place, rest
+        simd, ops.rows, ops.columns, read_patch, inner, buffers, begin, finish, finish_task, in_place, rest, runs_of
     )

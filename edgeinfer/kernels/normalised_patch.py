@@ -21,7 +21,9 @@ from edgeinfer.simd.vectors import fma, widen
 
 # affine: scales [channels] of an image and from affine_pitch on shifts, float32; -1 for a picture as it is.
 # affine_image: floats from one image's scales to the next's, 0 if all share them.
-NORMALISED_CONV_PARAMS = struct(f"{CONV_INTEGERS} affine affine_image affine_pitch", f"{CONV_FLOATS} x_low x_high")
+NORMALISED_INTEGERS = f"{CONV_INTEGERS} affine affine_image affine_pitch"
+NORMALISED_FLOATS = f"{CONV_FLOATS} x_low x_high"
+NORMALISED_CONV_PARAMS = struct(NORMALISED_INTEGERS, NORMALISED_FLOATS)
 
 
 @functools.cache

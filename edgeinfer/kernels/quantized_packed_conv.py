@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import njit
 
-from edgeinfer.kernels.direct_conv import ConvArithmetic, direct_conv
+from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.patch import copy_bytes, source_index
 from edgeinfer.kernels.products import with_prefetches
 from edgeinfer.kernels.quantized_conv import quantized_arithmetic
@@ -32,18 +32,11 @@ def qu8_packed_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
     """Convolution with a dilation of 1, one group, no upsampling, by products of bytes."""
     ops = ByteTileOps(simd, tile_rows, vectors)
     inner = with_prefetches(ops.outer_at, ops.columns, x_step=4)
-    return direct_conv(packed_bytes(simd, tile_rows, vectors, inner))
-
-
-def packed_bytes(simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None = None) -> ConvArithmetic:
-    """Rows of taps of bytes as they are; ``inner`` as of ``quantized_arithmetic``."""
-    copy = copy_bytes(simd)
-
-    @njit(forceinline=True, error_model="numpy")
-    def read_pixels(patch: Any, place: Any, x: Any, at: Any, count: Any, flip: Any) -> None:
-        copy(patch, place, x, at, count)
-
-    return _packed_arithmetic(simd, tile_rows, vectors, inner, read_pixels, 1)
+    return direct_conv(
+        quantized_arithmetic(
+            simd, tile_rows, vectors, packed_byte_reader(simd), inner, in_place=False, runs_of=rows_of_taps(1)
+        )
+    )
 
 
 @kernel_family("qu8_wide_packed_conv", QUANTIZED_CONV_PARAMS, WORD_TILES, width=2, words=1, x_offset=128)
@@ -61,22 +54,39 @@ def qu8_wide_packed_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
     inner = with_prefetches(
         word_products(simd, tile_rows, vectors, by_word=True), vectors * simd.lanes, unit_bytes=2, x_step=2
     )
-    return direct_conv(_packed_arithmetic(simd, tile_rows, vectors, inner, read_pixels, 2))
+    reader = _packed_reader(read_pixels, 2)
+    return direct_conv(
+        quantized_arithmetic(simd, tile_rows, vectors, reader, inner, in_place=False, runs_of=rows_of_taps(2))
+    )
 
 
-def _packed_arithmetic(
-    simd: Simd, tile_rows: int, vectors: int, inner: Callable[..., Any] | None, read_pixels: Callable[..., None],
-    size: int,
-) -> ConvArithmetic:  # fmt: skip
-    """Rows of taps side by side; ``read_pixels(patch, place, x, at, count, flip)`` brings bytes of x to bytes of the patch.
-
-    ``size`` is that of a number of the patch in bytes.
-    """
+def rows_of_taps(size: int) -> Callable[..., Any]:
+    """A ``runs_of`` of ``ConvArithmetic`` for patches of numbers of ``size`` bytes that lie side by side."""
     unit = 4 // size
 
     @njit(forceinline=True, error_model="numpy")
     def runs_of(p: Any, row_pitch: Any) -> Any:
         return p.kernel_height, 1, (p.kernel_width * p.channels + unit - 1) // unit, 0, p.dilation_y * row_pitch
+
+    return runs_of
+
+
+def packed_byte_reader(simd: Simd) -> Callable[..., None]:
+    """A reader of patches of bytes as they are."""
+    copy = copy_bytes(simd)
+
+    @njit(forceinline=True, error_model="numpy")
+    def read_pixels(patch: Any, place: Any, x: Any, at: Any, count: Any, flip: Any) -> None:
+        copy(patch, place, x, at, count)
+
+    return _packed_reader(read_pixels, 1)
+
+
+def _packed_reader(read_pixels: Callable[..., None], size: int) -> Callable[..., None]:
+    """A reader of patches of numbers of ``size`` bytes side by side.
+
+    ``read_pixels(patch, place, x, at, count, flip)`` brings bytes of x to bytes of the patch.
+    """
 
     @njit(forceinline=True, error_model="numpy")
     def fill(patch: Any, place: Any, count: Any, value: Any) -> None:
@@ -121,4 +131,4 @@ def _packed_arithmetic(
                     p.fill,
                 )  # fmt: skip
 
-    return quantized_arithmetic(simd, tile_rows, vectors, read, inner, in_place=False, runs_of=runs_of)
+    return read

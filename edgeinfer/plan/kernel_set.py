@@ -120,7 +120,7 @@ def check_precision(precision: str, kernels: KernelSet) -> str:
     """
     if precision not in PRECISIONS:
         raise PlanError(f"there is no precision '{precision}'; choose one of {', '.join(PRECISIONS)}")
-    if precision == "bfloat16" and not kernels.family("bf16_conv"):
+    if precision == "bfloat16" and not (kernels.family("bf16_conv") or kernels.family("bf16_amx_conv")):
         raise PlanError(
             f"the kernels for '{kernels.level}' have no bfloat16 arithmetic, which needs AVX-512 BF16; "
             "precision 'float32' works everywhere"

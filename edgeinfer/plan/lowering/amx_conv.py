@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.conv import cut_tasks
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
+from edgeinfer.plan.lowering.conv_tasks import cut_tasks
 from edgeinfer.plan.memory import align
 from edgeinfer.records import NamedTuple
 
@@ -30,11 +30,6 @@ def run_of(units: ConvGeometry) -> tuple[int, int]:
     """Runs of neighbouring units, and units of a run; ``units`` counts channels in units."""
     height, width = units.kernel
     return (height, width * units.channels) if units.dilations[1] == 1 else (height * width, units.channels)
-
-
-def amx_applies(geometry: ConvGeometry) -> bool:
-    """Whether the convolution is of the kind that these kernels compute."""
-    return geometry.groups == 1
 
 
 def amx_cycles(units: ConvGeometry, kernel: KernelRow, runs: int, run: int) -> float:

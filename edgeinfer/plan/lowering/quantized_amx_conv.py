@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_conv import amx_applies, amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
 from edgeinfer.plan.lowering.packed_weights import pack_columns
@@ -22,9 +22,7 @@ FINISHED_ROWS = 8
 def quantized_amx_choices(
     geometry: ConvGeometry, context: LoweringContext, flips: bool
 ) -> list[tuple[float, KernelRow]]:
-    """Kernels that compute a convolution of bytes, and in how many vector multiply-adds' time."""
-    if not amx_applies(geometry):
-        return []
+    """Kernels that compute a convolution of one group of bytes, and how many vector multiply-adds take as long."""
     choices = []
     for family in FAMILIES if packs_rows_of_taps(geometry) and not flips else (FAMILY,):
         for kernel in context.kernels.family(family):

@@ -11,7 +11,7 @@ import numpy as np
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
-from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks, direct_cycles
+from edgeinfer.plan.lowering.conv import choose_tile, direct_cycles
 from edgeinfer.plan.lowering.conv_few_outputs import (
     cut_few_outputs,
     few_outputs_applies,
@@ -19,6 +19,7 @@ from edgeinfer.plan.lowering.conv_few_outputs import (
     pack_folded,
 )
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_geometry, conv_values
+from edgeinfer.plan.lowering.conv_tasks import cut_tasks
 from edgeinfer.plan.lowering.depthwise import cut_depthwise, depthwise_applies, depthwise_family, pack_depthwise
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_amx_conv import FAMILIES as AMX_FAMILIES

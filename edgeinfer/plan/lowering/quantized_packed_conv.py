@@ -9,8 +9,9 @@ import numpy as np
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv import choose_tile, cut_tasks
+from edgeinfer.plan.lowering.conv import choose_tile
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_tasks import cut_tasks
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
 from edgeinfer.plan.lowering.quantized_pictures import whole_quads
