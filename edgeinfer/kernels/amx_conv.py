@@ -29,58 +29,80 @@ AMX_INTEGERS = "chunk sums"
 
 # Most pixels of a band; the planner has this number too.
 BAND = 256
+# Weights that stay in the first-level cache while they are multiplied with a band's pixels.
+PART_BYTES = 24 * 1024
 _UNIT_BYTES = 4
 
 
-def chunk_products(ops: AmxTileOps) -> Callable[..., None]:
-    """``multiply(sums, x, w, bias, row, column_step, place, …)``: sums of a band's pixels, see the module's text."""
+def band_products(ops: AmxTileOps) -> Callable[..., None]:
+    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk)``: sums of a band.
+
+    ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row. ``start``, ``pixel``, ``row_step`` and the steps
+    of ``taps``, see ``tap_loops``, count bytes. The weights of a part of the chunks, which fit into the first-level
+    cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in memory.
+    """
     columns = ops.columns
     begin_one, begin_two = ops.begin[1], ops.begin[2]
+    load_one, load_two = ops.load[1], ops.load[2]
     multiply_one, multiply_two = ops.multiply[1], ops.multiply[2]
     store_one, store_two = ops.store[1], ops.store[2]
 
     @njit(error_model="numpy")
     def multiply(
-        sums: Any, x: Any, start: Any, pixel: Any, row_step: Any, tiles: Any, row_tiles: Any, w: Any, w_start: Any,
+        sums: Any, x: Any, start: Any, pixel: Any, row_step: Any, tiles: Any, row_tiles: Any, w: Any, w_at: Any,
         bias: Any, index: Any, taps: Any, chunk: Any,
     ) -> None:  # fmt: skip
-        """``start``, ``pixel``, ``row_step`` and the steps of ``taps`` count bytes."""
-        runs, row_runs, run, step, tap_row_step = taps
-        chunks, chunk_bytes, w_bytes = run // chunk, chunk * _UNIT_BYTES, chunk * columns * _UNIT_BYTES
-        tile = row = column = 0
-        while tile < tiles:
-            first = start + row * row_step + column * TILE_PIXELS * pixel
-            column += 1
-            if column == row_tiles:
-                row, column = row + 1, 0
-            second = start + row * row_step + column * TILE_PIXELS * pixel
-            column += 1
-            if column == row_tiles:
-                row, column = row + 1, 0
-            both, at, w_at, left_of_row = tile + 1 < tiles, 0, w_start, row_runs
-            if both:
-                begin_two(bias, index)
-            else:
-                begin_one(bias, index)
-            for _ in range(runs):
-                for k in range(chunks):
-                    place = at + k * chunk_bytes
-                    if both:
-                        multiply_two(x, first + place, second + place, pixel, w, w_at)
+        runs, row_runs, run, run_step, tap_row_step = taps
+        chunk_bytes, w_bytes = chunk * _UNIT_BYTES, chunk * columns * _UNIT_BYTES
+        run_bytes, part, left = run * _UNIT_BYTES, max(1, PART_BYTES // w_bytes), runs * (run // chunk)
+        part = part if 2 * left > 3 * part else left
+        # From the first run to the next one of this part, bytes of that run that are done, runs left of its kernel row.
+        first_run, first_done, first_left = 0, 0, row_runs
+        begins = True
+        while left > 0:
+            count = min(part, left)
+            tile = row = column = 0
+            at, done, left_of_row, place = first_run, first_done, first_left, w_at
+            while tile < tiles:
+                first = start + row * row_step + column * TILE_PIXELS * pixel
+                column += 1
+                if column == row_tiles:
+                    row, column = row + 1, 0
+                second = start + row * row_step + column * TILE_PIXELS * pixel
+                column += 1
+                if column == row_tiles:
+                    row, column = row + 1, 0
+                both, own = tile + 1 < tiles, tile * TILE_PIXELS * columns
+                at, done, left_of_row, place = first_run, first_done, first_left, w_at
+                if both:
+                    if begins:
+                        begin_two(bias, index)
                     else:
-                        multiply_one(x, first + place, pixel, w, w_at)
-                    w_at += w_bytes
-                left_of_row -= 1
-                if left_of_row == 0:
-                    left_of_row = row_runs
-                    at += tap_row_step
+                        load_two(sums, own)
+                elif begins:
+                    begin_one(bias, index)
                 else:
-                    at += step
-            if both:
-                store_two(sums, tile * TILE_PIXELS * columns)
-            else:
-                store_one(sums, tile * TILE_PIXELS * columns)
-            tile += 2
+                    load_one(sums, own)
+                for _ in range(count):
+                    if both:
+                        multiply_two(x, first + at + done, second + at + done, pixel, w, place)
+                    else:
+                        multiply_one(x, first + at + done, pixel, w, place)
+                    place += w_bytes
+                    done += chunk_bytes
+                    if done == run_bytes:
+                        done = 0
+                        left_of_row -= 1
+                        at += run_step if left_of_row > 0 else tap_row_step
+                        left_of_row = left_of_row if left_of_row > 0 else row_runs
+                if both:
+                    store_two(sums, own)
+                else:
+                    store_one(sums, own)
+                tile += 2
+            first_run, first_done, first_left, w_at = at, done, left_of_row, place
+            left -= count
+            begins = False
 
     return multiply
 
@@ -112,7 +134,7 @@ def amx_conv(
     buffer, scratch = arithmetic.simd.buffer, arithmetic.simd.scratch
     read_patch, buffers_of, runs_of = arithmetic.read_patch, arithmetic.buffers, arithmetic.runs_of
     finish, finish_task, may_read_in_place = arithmetic.finish, arithmetic.finish_task, arithmetic.in_place
-    configure, release, multiply = ops.configure, ops.release, chunk_products(ops)
+    configure, release, multiply = ops.configure, ops.release, band_products(ops)
 
     @njit(forceinline=True, error_model="numpy")
     def taps_in_bytes(p: Any, row_pitch: Any) -> Any:

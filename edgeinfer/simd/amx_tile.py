@@ -1,8 +1,8 @@
 """Tile registers of Intel's AMX: sums of 16 pixels x 16 output channels in each, beside the vector registers.
 
-One instruction adds to the sums of a tile register the products of 16 pixels by up to 16 units of x, and as many rows of
-16 units of weights; a unit is a quad of bytes or a pair of bfloat16 and takes four bytes. Registers are named by number
-and keep their values from call to call: they are no values of LLVM's.
+One instruction adds to the sums of a tile register the products of 16 pixels by up to 16 units of x, and as many rows
+of 16 units of weights; a unit is a quad of bytes or a pair of bfloat16 and takes four bytes. Registers are named by
+number and keep their values from call to call: they are no values of LLVM's.
 
     sums      0 … 3   pixels 0 to 15, then pixels 16 to 31; of each the vectors of output channels
     pixels    4 and 5   16 rows of ``chunk`` units
@@ -53,6 +53,7 @@ class AmxTileOps:
             ``pitch`` apart from ``first`` on. ``multiply[2](x, first, second, pitch, w, w_at)``: to two groups of 16.
             Weights are rows of ``columns`` units.
         store: ``store[n](sums, index)``: writes the sums as rows of ``columns``.
+        load: ``load[n](sums, index)``: reads them.
     """
 
     def __init__(self, vectors: int, products: str) -> None:
@@ -61,7 +62,8 @@ class AmxTileOps:
         self.release = _release
         self.begin = {groups: _begin(groups, vectors) for groups in (1, 2)}
         self.multiply = {1: _multiply_one(vectors, products), 2: _multiply_two(vectors, products)}
-        self.store = {groups: _store(groups, vectors) for groups in (1, 2)}
+        self.store = {groups: _sums_mover(groups, vectors, "tilestored64") for groups in (1, 2)}
+        self.load = {groups: _sums_mover(groups, vectors, "tileloadd64") for groups in (1, 2)}
 
 
 def _tile(number: int) -> Any:
@@ -172,17 +174,17 @@ def _multiply_two(vectors: int, products: str) -> Any:
     return multiply
 
 
-def _store(groups: int, vectors: int) -> Any:
+def _sums_mover(groups: int, vectors: int, instruction: str) -> Any:
     @intrinsic
-    def store(typing_context: Any, sums: Any, index: Any) -> Any:
+    def move(typing_context: Any, sums: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer = builder.gep(args[0], [args[1]])
             row_bytes = vectors * _ROW_BYTES
             for number, group, j in _places(groups, vectors):
                 place = _at(builder, pointer, group * TILE_PIXELS * row_bytes + j * _ROW_BYTES)
-                _call(builder, "tilestored64", [_tile(number), place, ir.Constant(_I64, row_bytes)])
+                _call(builder, instruction, [_tile(number), place, ir.Constant(_I64, row_bytes)])
             return context.get_dummy_value()
 
         return types.void(FLOAT32_POINTER, types.int64), codegen
 
-    return store
+    return move
