@@ -31,7 +31,7 @@ AMX_INTEGERS = "chunk sums"
 BAND = 256
 # Weights that stay in the first-level cache while they are multiplied with a band's pixels.
 PART_BYTES = 24 * 1024
-_UNIT_BYTES = 4
+UNIT_BYTES = 4
 
 
 def band_products(ops: AmxTileOps) -> Callable[..., None]:
@@ -53,8 +53,8 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
         bias: Any, index: Any, taps: Any, chunk: Any,
     ) -> None:  # fmt: skip
         runs, row_runs, run, run_step, tap_row_step = taps
-        chunk_bytes, w_bytes = chunk * _UNIT_BYTES, chunk * columns * _UNIT_BYTES
-        run_bytes, part, left = run * _UNIT_BYTES, max(1, PART_BYTES // w_bytes), runs * (run // chunk)
+        chunk_bytes, w_bytes = chunk * UNIT_BYTES, chunk * columns * UNIT_BYTES
+        run_bytes, part, left = run * UNIT_BYTES, max(1, PART_BYTES // w_bytes), runs * (run // chunk)
         part = part if 2 * left > 3 * part else left
         # From the first run to the next one of this part, bytes of that run that are done, runs left of its kernel row.
         first_run, first_done, first_left = 0, 0, row_runs
@@ -118,7 +118,7 @@ def of_images(read_patch: Callable[..., None]) -> Callable[..., None]:
 
 
 def amx_conv(
-    arithmetic: ConvArithmetic, ops: AmxTileOps, load: Callable[..., Any], unit_bytes: int = _UNIT_BYTES
+    arithmetic: ConvArithmetic, ops: AmxTileOps, load: Callable[..., Any], unit_bytes: int = UNIT_BYTES
 ) -> Callable[..., None]:
     """The body of a convolution kernel with any kernel size, stride and dilation, one group.
 
@@ -148,7 +148,7 @@ def amx_conv(
         configure(sums, p.chunk)
         blocks = (p.out_channels + columns - 1) // columns
         runs, _, run, _, _ = runs_of(p, 0)
-        panel = runs * run * columns * _UNIT_BYTES
+        panel = runs * run * columns * UNIT_BYTES
         picture = p.height * p.width * p.x_channels
         pixel_pitch = p.stride_x * p.channels
         in_place = may_read_in_place and p.upsample_x == 1 and p.upsample_y == 1

@@ -13,7 +13,7 @@ from typing import Any
 from edgeinfer.kernels import conv, conv_few_outputs
 from edgeinfer.kernels.bfloat16_patch import bfloat16_patch_reader
 from edgeinfer.kernels.conv import CONV_PARAMS
-from edgeinfer.kernels.conv_few_outputs import few_outputs_conv
+from edgeinfer.kernels.conv_few_outputs import few_outputs_conv, tile_products
 from edgeinfer.kernels.direct_conv import direct_conv
 from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
 from edgeinfer.kernels.products import products_one_by_one, with_prefetches
@@ -28,13 +28,8 @@ FEW_OUTPUTS_TILES = {"amx": [], "bf16": [(8, 2)]}
 WINOGRAD_TILES = {"amx": [], "bf16": [(8, 2)]}
 
 
-def _inner_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
-    """``accumulate(tile, x, index, row_stride, w, w_index, count)``: adds the products of ``count`` pairs to a tile."""
-    return products_one_by_one(pair_products(simd, rows, vectors), vectors * simd.lanes)
-
-
 def _prefetching_pairs(simd: Simd, rows: int, vectors: int) -> Callable[..., Any]:
-    """As ``_inner_pairs``, with the signature of ``prefetching_products``."""
+    """``prefetching_products`` of pairs."""
     return with_prefetches(pair_products(simd, rows, vectors), vectors * simd.lanes)
 
 
@@ -48,8 +43,9 @@ def bf16_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
 @kernel_family("bf16_conv_few_outputs", CONV_PARAMS, FEW_OUTPUTS_TILES, width=2)
 def bf16_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
-    ops, inner = TileOps(simd, tile_rows, vectors), _inner_pairs(simd, tile_rows, vectors)
-    return few_outputs_conv(simd, conv_few_outputs.float_output(simd, ops, bfloat16_patch_reader(simd), inner))
+    ops, reader = TileOps(simd, tile_rows, vectors), bfloat16_patch_reader(simd)
+    products = tile_products(ops, products_one_by_one(pair_products(simd, tile_rows, vectors), ops.columns))
+    return few_outputs_conv(simd, conv_few_outputs.float_output(simd, tile_rows, ops.columns, reader, products))
 
 
 @kernel_family("bf16_winograd4x4", NORMALISED_CONV_PARAMS, WINOGRAD_TILES, output=4, width=2, normalises=1)

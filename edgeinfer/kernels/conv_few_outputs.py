@@ -24,6 +24,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.byte_tile import ByteTileOps
 from edgeinfer.simd.pointers import advance, claim
 from edgeinfer.simd.tile import TileOps
 
@@ -38,9 +39,7 @@ class FewOutputsArithmetic:
         rows: pixels of a tile.
         columns: pairs of tap and output channel of a tile.
         read_patch: see ``edgeinfer.kernels.patch.patch_reader``.
-        zeros: ``zeros()``: an empty tile.
-        inner: ``inner(tile, x, index, row_stride, w, w_index, count)``: adds ``count`` outer products to a tile.
-        store: ``store(tile, y, index, row_stride, rows, columns)``: writes a tile's sums.
+        products: see ``tile_products``.
         buffers: ``buffers(p, worker)``: a tuple with what ``finish`` needs.
         finish: ``finish(buffers, p, sums, at, pitch, place)``: adds up ``sums[at + kx * (pitch + out_channels)]`` over
             all taps kx and writes the output pixel at ``place``.
@@ -49,25 +48,22 @@ class FewOutputsArithmetic:
     rows: int
     columns: int
     read_patch: Callable[..., None]
-    zeros: Callable[..., Any]
-    inner: Callable[..., Any]
-    store: Callable[..., None]
+    products: Callable[..., None]
     buffers: Callable[..., Any]
     finish: Callable[..., None]
 
 
-def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[..., None]:
-    """The body of a convolution kernel with stride and dilation 1 along x, one group, at most ``lanes`` outputs."""
-    tile_rows, columns, lanes = arithmetic.rows, arithmetic.columns, simd.lanes
-    zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store
-    read_patch, buffers_of, finish = arithmetic.read_patch, arithmetic.buffers, arithmetic.finish
-    floats, scratch = simd.buffer, simd.scratch
+def tile_products(ops: TileOps | ByteTileOps, inner: Callable[..., Any]) -> Callable[..., None]:
+    """``multiply(sums, patch, start, row_pitch, w, pixels, blocks, p)``.
+
+    Writes P[x] of the module's text for a row of pixels to ``sums[x * blocks * columns]``, ``columns`` at once.
+    ``inner`` is as ``edgeinfer.kernels.products.inner_products`` describes it.
+    """
+    tile_rows, columns, zeros, store_tile = ops.rows, ops.columns, ops.zeros, ops.store
 
     @njit(error_model="numpy")
-    def partial_sums(
-        sums: Any, patch: Any, start: Any, row_pitch: Any, w: Any, pixels: Any, blocks: Any, kernel_height: Any,
-        tap_rows: Any, channels: Any,
-    ) -> None:  # fmt: skip
+    def multiply(sums: Any, patch: Any, start: Any, row_pitch: Any, w: Any, pixels: Any, blocks: Any, p: Any) -> None:
+        kernel_height, tap_rows, channels = p.kernel_height, p.dilation_y, p.channels
         for block in range(blocks):
             for pixel in range(0, pixels, tile_rows):
                 tile = zeros()
@@ -78,6 +74,15 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
                     w_index += channels * columns
                 place = (pixel * blocks + block) * columns
                 store_tile(tile, sums, place, blocks * columns, tile_rows, columns)
+
+    return multiply
+
+
+def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[..., None]:
+    """The body of a convolution kernel with stride and dilation 1 along x, one group, at most ``lanes`` outputs."""
+    tile_rows, columns, lanes = arithmetic.rows, arithmetic.columns, simd.lanes
+    read_patch, buffers_of, finish = arithmetic.read_patch, arithmetic.buffers, arithmetic.finish
+    floats, scratch, multiply = simd.buffer, simd.scratch, arithmetic.products
 
     def body(p: Any, worker: Any) -> None:
         x, w = floats(worker, p.x), floats(worker, p.w)
@@ -106,10 +111,7 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
             row_pitch = patch_columns * p.channels
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             for row in range(task_rows):
-                partial_sums(
-                    sums, patch, row * p.stride_y * row_pitch, row_pitch, w, pixels, blocks, p.kernel_height,
-                    p.dilation_y, p.channels,
-                )  # fmt: skip
+                multiply(sums, patch, row * p.stride_y * row_pitch, row_pitch, w, pixels, blocks, p)
                 for column in range(task_columns):
                     at = y_start + row * p.y_row + column * p.y_pixel
                     finish(buffers, p, sums, column * pitch, pitch, at)
@@ -121,11 +123,12 @@ def few_outputs_conv(simd: Simd, arithmetic: FewOutputsArithmetic) -> Callable[.
 def f32_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
     ops = TileOps(simd, tile_rows, vectors)
-    return few_outputs_conv(simd, float_output(simd, ops, patch_reader(simd), inner_products(ops)))
+    products = tile_products(ops, inner_products(ops))
+    return few_outputs_conv(simd, float_output(simd, ops.rows, ops.columns, patch_reader(simd), products))
 
 
 def float_output(
-    simd: Simd, ops: TileOps, read_patch: Callable[..., None], inner: Callable[..., Any]
+    simd: Simd, rows: int, columns: int, read_patch: Callable[..., None], products: Callable[..., None]
 ) -> FewOutputsArithmetic:
     """Sums in the format of ``simd``, bias, residual, activation; arguments as for ``FewOutputsArithmetic``."""
     load, store_first, splat, load_first = simd.load, simd.store_first, simd.splat, simd.load_first
@@ -150,4 +153,4 @@ def float_output(
             value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
         store_first(y, place, value, outputs)
 
-    return FewOutputsArithmetic(ops.rows, ops.columns, read_patch, ops.zeros, inner, ops.store, buffers, finish)
+    return FewOutputsArithmetic(rows, columns, read_patch, products, buffers, finish)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.activation import activate
-from edgeinfer.kernels.conv_few_outputs import FewOutputsArithmetic, few_outputs_conv
+from edgeinfer.kernels.conv_few_outputs import FewOutputsArithmetic, few_outputs_conv, tile_products
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.quantized_conv import zero_point_border
@@ -28,7 +28,13 @@ TILES = {"avx512": [(8, 2)], "avx2": [(4, 2)], "v128": [(4, 2)], "neon": [(8, 2)
 @kernel_family("qu8_conv_few_outputs", QUANTIZED_CONV_PARAMS, TILES, width=4)
 def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with stride and dilation 1 along x, one group, at most ``lanes`` output channels."""
-    ops, pixel = ByteTileOps(simd, tile_rows, vectors), ByteTileOps(simd, 1, 1)
+    ops = ByteTileOps(simd, tile_rows, vectors)
+    return few_outputs_conv(simd, byte_output(simd, tile_rows, ops.columns, tile_products(ops, inner_products(ops))))
+
+
+def byte_output(simd: Simd, rows: int, columns: int, products: Callable[..., None]) -> FewOutputsArithmetic:
+    """Exact sums, and what makes bytes or float32 of them; arguments as for ``FewOutputsArithmetic``."""
+    pixel = ByteTileOps(simd, 1, 1)
     as_tile, store_bytes = pixel.float_tile, pixel.store_bytes
     load, load_i32, store_first, splat, clamp = simd.load, simd.load_i32, simd.store_first, simd.splat, simd.clamp
     apply = activate(simd)
@@ -55,10 +61,5 @@ def qu8_conv_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callable[.
         else:
             store_bytes(as_tile(value), y_bytes, place, 0, 1, outputs, p.y_zero_point, low, high)
 
-    return few_outputs_conv(
-        simd,
-        FewOutputsArithmetic(
-            tile_rows, ops.columns, patch_reader(simd, zero_point_border), ops.zeros, inner_products(ops), ops.store,
-            buffers, finish,
-        ),
-    )  # fmt: skip
+    reader = patch_reader(simd, zero_point_border)
+    return FewOutputsArithmetic(rows, columns, reader, products, buffers, finish)

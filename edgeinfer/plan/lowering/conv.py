@@ -8,6 +8,8 @@ from collections.abc import Callable
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.lowering.amx_few_outputs import FAMILY as FEW_OUTPUTS_FAMILY
+from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, emit_amx_few_outputs
 from edgeinfer.plan.lowering.bfloat16_amx_conv import bfloat16_amx_choices, emit_bfloat16_amx
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
@@ -128,6 +130,8 @@ def choose_algorithm(
             choices += _choices(geometry, context, "bf16")
         by_tiles = bfloat16_amx_choices(geometry, context)
         choices += [(cycles, emit_bfloat16_amx, kernel) for cycles, kernel in by_tiles]
+        few = amx_few_outputs_choices(geometry, context, FEW_OUTPUTS_FAMILY)
+        choices += [(cycles, emit_amx_few_outputs, kernel) for cycles, kernel in few]
     choices.sort(key=lambda choice: choice[0])
     context.candidates.setdefault(node.name, [kernel.name for _, _, kernel in choices])
     chosen = context.choices.get(node.name)
