@@ -8,8 +8,8 @@ DEMO_STYLE ?= 19
 # Restyle only the first N frames; 0 means all.
 DEMO_FRAMES ?= 0
 
-.PHONY: help demo test test-arm test-avx512 lint format bench bench-int8 bench-quality bench-memory bench-arm bench-arm-counts \
-	bench-equality soak report wheels clean
+.PHONY: help demo test test-arm test-avx512 lint format bench bench-int8 bench-bfloat16 bench-quality bench-memory \
+	bench-arm bench-arm-counts bench-equality soak report wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make format  format the code'
 	@echo 'make bench   measure against ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT and tract'
 	@echo 'make bench-int8  measure models on 8-bit integers against ONNX Runtime and OpenVINO'
+	@echo 'make bench-bfloat16  measure style models in bfloat16 against our float32 and OpenVINO'
 	@echo 'make bench-quality  what 8-bit integers cost: equal top-1 answers, PSNR of styles, on photographs'
 	@echo 'make bench-memory  measure memory and start of all models against ONNX Runtime'
 	@echo 'make bench-arm-counts  executed instructions on emulated Arm processors beside the peers (Debian, as root)'
@@ -61,6 +62,9 @@ bench: $(VENV)/.stamp-bench
 
 bench-int8: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.quantized
+
+bench-bfloat16: $(VENV)/.stamp-bench
+	$(BIN)/python -m benchmarks.bfloat16
 
 bench-quality: $(VENV)/.stamp-bench
 	$(BIN)/python -m benchmarks.quality

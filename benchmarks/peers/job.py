@@ -33,7 +33,7 @@ class Job:
         model: the ONNX file.
         feeds: the inputs by name, in the model's order.
         threads: number of threads.
-        precision: ``float32``, or ``float16`` where a runtime may compute with fewer bits.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` where a runtime may compute with fewer bits.
         conversion: the folder with what the runtime's converter made of the model before; None to convert now.
     """
 
