@@ -11,7 +11,7 @@ from typing import Protocol
 
 from edgeinfer.errors import KernelError
 from edgeinfer.plan.kernel_set import KernelSet
-from edgeinfer.runtime.cpu import WITH_TILE_REGISTERS, available_levels, cpu_level, tile_registers_allowed
+from edgeinfer.runtime.cpu import WITH_TILE_REGISTERS, available_levels, cpu_level
 from edgeinfer.runtime.pack import PackLibrary, find_pack
 
 
@@ -37,8 +37,8 @@ def kernels_for(level: str) -> Kernels:
         KernelError: if the pack is damaged or of another version, nothing is there and there is no compiler, or the
             system keeps this process from the level's registers.
     """
-    if level == WITH_TILE_REGISTERS and not tile_registers_allowed():
-        raise KernelError(f"{level}: the system does not let this process use AMX's tile registers")
+    if level == WITH_TILE_REGISTERS and level not in available_levels():
+        raise KernelError(f"{level}: this processor has no AMX, or its system does not let this process use the tile registers")
     pack = find_pack(level)
     if pack is not None:
         return PackLibrary(pack)

@@ -1,8 +1,8 @@
-"""AVX-512 and VNNI instructions in terms of what any x86-64 processor has.
+"""Instructions of AVX-512, VNNI and AMX in terms of what any x86-64 processor has.
 
 LLVM splits vectors of 512 bits where a processor has none, but gives up on intrinsics of instructions that it lacks.
-With definitions in their place, and AVX2 for the level's instruction set, kernels of the levels above AVX2 run on AVX2:
-slowly, and with the same tiles, borders, packing and arithmetic.
+With definitions in their place (those of AMX stand in ``amx.ll``), and AVX2 for the level's instruction set, kernels of
+the levels above AVX2 run on AVX2: slowly, and with the same tiles, borders, packing and arithmetic.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from edgeinfer.simd.levels import LEVELS, Level
 
-STOOD_IN_FOR = ("bf16", "vnni", "avx512", "avxvnni")
+STOOD_IN_FOR = ("amx", "bf16", "vnni", "avx512", "avxvnni")
 _BASE = LEVELS["avx2"]
 _DECLARED = re.compile(r"^declare [^@\n]+ @llvm\.(x86\.avx512[\w.]*)\([^\n]*\n", re.MULTILINE)
+_AMX = r"@llvm\.(x86\.(?:tile|tdp|ldtilecfg)\w*)"
+_AMX_DECLARED = re.compile(rf"^declare [^@\n]+ {_AMX}\([^\n]*\n", re.MULTILINE)
+_AMX_DEFINITIONS = Path(__file__).with_name("amx.ll")
 
 
 def stand_in(level: Level) -> Level:
@@ -32,6 +36,8 @@ def with_stand_ins(text: str) -> str:
     Raises:
         KeyError: if there is none for an intrinsic.
     """
+    if _AMX_DECLARED.search(text):
+        text = _with_tile_registers(re.sub(_AMX, r"@stand_in.\1", _AMX_DECLARED.sub("", text)))
     definitions = {}
     for name in _DECLARED.findall(text):
         operation, bits = name.removeprefix("x86.").rsplit(".", 1)
@@ -42,6 +48,17 @@ def with_stand_ins(text: str) -> str:
         if declaration.startswith("declare ") and declaration in text:
             definitions[name] = rest
     return text + "\n" + "\n".join(definitions.values())
+
+
+def _with_tile_registers(text: str) -> str:
+    """A module with ``amx.ll`` behind it, without what both declare."""
+    declared = set(re.findall(r"^declare [^@\n]+(@[\w.]+)", text, re.MULTILINE))
+    lines = [
+        line
+        for line in _AMX_DEFINITIONS.read_text().splitlines()
+        if not (line.startswith("declare") and line.split("(")[0].split()[-1] in declared)
+    ]
+    return "\n".join([text, *lines, ""])
 
 
 def _list(kind: str, values: Iterable[object]) -> str:
