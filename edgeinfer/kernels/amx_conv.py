@@ -35,7 +35,9 @@ UNIT_BYTES = 4
 
 
 def band_products(ops: AmxTileOps) -> Callable[..., None]:
-    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk)``: sums of a band.
+    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk)``.
+
+    Writes the sums of a band, those of its groups of 16 pixels one behind another.
 
     ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row. ``start``, ``pixel``, ``row_step`` and the steps
     of ``taps``, see ``tap_loops``, count bytes. The weights of a part of the chunks, which fit into the first-level

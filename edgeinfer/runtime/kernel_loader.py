@@ -38,7 +38,9 @@ def kernels_for(level: str) -> Kernels:
             system keeps this process from the level's registers.
     """
     if level == WITH_TILE_REGISTERS and level not in available_levels():
-        raise KernelError(f"{level}: this processor has no AMX, or its system does not let this process use the tile registers")
+        raise KernelError(
+            f"{level}: this processor has no AMX, or its system does not let this process use the tile registers"
+        )
     pack = find_pack(level)
     if pack is not None:
         return PackLibrary(pack)

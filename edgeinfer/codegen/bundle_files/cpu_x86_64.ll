@@ -30,6 +30,11 @@ define internal i32 @cpuid_word(i32 %leaf, i32 %part, i64 %index) #0 {
   ret i32 %word
 }
 
+define internal i1 @tile_registers_allowed() #0 {
+${tile_registers}
+  ret i1 %allowed
+}
+
 define internal i1 @cpu_has_level() #0 {
 start:
   %leaf1_ecx = call i32 @cpuid_word(i32 1, i32 0, i64 2)
@@ -50,8 +55,14 @@ leaf7:
   %ecx = call i32 @cpuid_word(i32 7, i32 0, i64 2)
   %good_ebx = call i1 @has_all(i32 %ebx, i32 ${leaf7_ebx})
   %good_ecx = call i1 @has_all(i32 %ecx, i32 ${leaf7_ecx})
-  %good7 = and i1 %good_ebx, %good_ecx
-  br i1 %good7, label %last, label %no
+  %edx = call i32 @cpuid_word(i32 7, i32 0, i64 3)
+  %good_edx = call i1 @has_all(i32 %edx, i32 ${leaf7_edx})
+  %good_both = and i1 %good_ebx, %good_ecx
+  %good7 = and i1 %good_both, %good_edx
+  br i1 %good7, label %registers, label %no
+registers:
+  %allowed = call i1 @tile_registers_allowed()
+  br i1 %allowed, label %last, label %no
 last:
   %wanted = icmp ne i32 ${leaf7_1_eax}, 0
   br i1 %wanted, label %leaf7_1, label %yes
