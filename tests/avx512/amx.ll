@@ -41,7 +41,7 @@ define internal i64 @stand_in.row_bytes(ptr %own, i8 %tile) {
   %twice = mul i64 %number, 2
   %at = add i64 %twice, 24
   %place = getelementptr i8, ptr %own, i64 %at
-  %bytes = load i16, ptr %place
+  %bytes = load i16, ptr %place, align 2
   %count = zext i16 %bytes to i64
   ret i64 %count
 }
@@ -130,7 +130,7 @@ row:
   %row_at = mul i64 %m, 64
   %y_row = getelementptr i8, ptr %y, i64 %row_at
   %x_row = getelementptr i8, ptr %x, i64 %row_at
-  %first = load <16 x i32>, ptr %y_row
+  %first = load <16 x i32>, ptr %y_row, align 4
   br label %next_unit
 next_unit:
   %k = phi i64 [ 0, %row ], [ %k_after, %unit ]
@@ -145,7 +145,7 @@ unit:
   %all = shufflevector <16 x i32> %first_lane, <16 x i32> poison, <16 x i32> zeroinitializer
   %w_at = mul i64 %k, 64
   %w_place = getelementptr i8, ptr %w, i64 %w_at
-  %weights = load <16 x i32>, ptr %w_place
+  %weights = load <16 x i32>, ptr %w_place, align 4
   %x_up0 = lshr <16 x i32> %all, splat (i32 0)
   %x0 = and <16 x i32> %x_up0, splat (i32 255)
   %w_up0 = shl <16 x i32> %weights, splat (i32 24)
@@ -173,7 +173,7 @@ unit:
   %k_after = add i64 %k, 1
   br label %next_unit
 row_done:
-  store <16 x i32> %total, ptr %y_row
+  store <16 x i32> %total, ptr %y_row, align 4
   %m_after = add i64 %m, 1
   br label %next_row
 done:
@@ -197,7 +197,7 @@ row:
   %row_at = mul i64 %m, 64
   %y_row = getelementptr i8, ptr %y, i64 %row_at
   %x_row = getelementptr i8, ptr %x, i64 %row_at
-  %first = load <16 x float>, ptr %y_row
+  %first = load <16 x float>, ptr %y_row, align 4
   br label %next_unit
 next_unit:
   %k = phi i64 [ 0, %row ], [ %k_after, %unit ]
@@ -212,7 +212,7 @@ unit:
   %all = shufflevector <16 x i32> %first_lane, <16 x i32> poison, <16 x i32> zeroinitializer
   %w_at = mul i64 %k, 64
   %w_place = getelementptr i8, ptr %w, i64 %w_at
-  %weights = load <16 x i32>, ptr %w_place
+  %weights = load <16 x i32>, ptr %w_place, align 4
   %x_up0 = shl <16 x i32> %all, splat (i32 16)
   %x0 = bitcast <16 x i32> %x_up0 to <16 x float>
   %w_up0 = shl <16 x i32> %weights, splat (i32 16)
@@ -228,7 +228,7 @@ unit:
   %k_after = add i64 %k, 1
   br label %next_unit
 row_done:
-  store <16 x float> %total, ptr %y_row
+  store <16 x float> %total, ptr %y_row, align 4
   %m_after = add i64 %m, 1
   br label %next_row
 done:

@@ -39,7 +39,8 @@ def main() -> int:
         print(reason, file=sys.stderr)
         return 2
     # Kernels are kept by a hash of edgeinfer's own files; stand-ins are none of these. A pack would have none.
-    digest = hashlib.sha256((FOLDER / "stand_ins.py").read_bytes()).hexdigest()[:12]
+    own = (FOLDER / "stand_ins.py").read_bytes() + (FOLDER / "amx.ll").read_bytes()
+    digest = hashlib.sha256(own).hexdigest()[:12]
     environment = {**os.environ, "EDGEINFER_CACHE": str(ROOT / "build" / "avx512" / digest), "EDGEINFER_PACKS": ""}
     environment.pop("EDGEINFER_LEVEL", None)
     pytest = ["-m", "pytest", "-q", "-p", "tests.avx512.plugin", "-p", "no:cacheprovider", "-k", arguments.expression]

@@ -116,16 +116,25 @@ def test_both_levels_of_the_first_armv8_can_be_chosen_on_every_core(core, monkey
         cpu.cpu_level()
 
 
+AVX2 = "sse4_1 sse4_2 ssse3 popcnt avx2 fma f16c bmi1 bmi2 movbe"
+BF16 = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16"
+
+
 @pytest.mark.parametrize(
     ("architecture", "text", "levels"),
     [
+        (
+            "x86_64", f"flags : {BF16} amx_bf16 amx_tile amx_int8",
+            ["amx", "bf16", "vnni", "avx512", "avx2", "v128"],
+        ),
+        ("x86_64", f"flags : {BF16} amx_tile", ["bf16", "vnni", "avx512", "avx2", "v128"]),
         ("x86_64", "flags\t\t: fpu sse4_1 sse4_2 ssse3 popcnt avx2 fma f16c bmi1 bmi2 movbe\n", ["avx2", "v128"]),
         ("armv7l", "Features\t: half thumb fastmult vfp edsp neon vfpv3\n", ["neon32"]),
         ("riscv64", "isa\t\t: rv64imafdcv_zicsr_zifencei\n", ["rvv"]),
         ("x86_64", "", []),
         ("mips", "flags\t: avx2\n", []),
     ],
-)
+)  # fmt: skip
 def test_levels_of_other_processors(architecture, text, levels):
     assert cpu.levels_of(architecture, text) == levels
 
