@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, cut_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_few_outputs import pack_folded
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.units import as_units, units_of, width_of
 
-FAMILY, PACKED_FAMILY = "bf16_amx_conv", "bf16_amx_packed_conv"
+FAMILY, PACKED_FAMILY, FEW_OUTPUTS_FAMILY = "bf16_amx_conv", "bf16_amx_packed_conv", "bf16_amx_few_outputs"
 NUMBER_BYTES = 2
 # Rounding a float where a patch is read, in the time of a vector multiply-add of 16.
 READ_COST = 4
 
+Emit = Callable[[FusedConv, LoweringContext, KernelRow], None]
 
-def bfloat16_amx_choices(geometry: ConvGeometry, context: LoweringContext) -> list[tuple[float, KernelRow]]:
-    """Kernels that compute a convolution, and how many vector multiply-adds take as long."""
+
+def bfloat16_amx_choices(geometry: ConvGeometry, context: LoweringContext) -> list[tuple[float, Emit, KernelRow]]:
+    """How many vector multiply-adds a kernel takes as long as, what emits it, and the kernel."""
     if geometry.groups > 1:
         return []
     packs = geometry.channels % 2 and geometry.dilations == (1, 1) and geometry.upsample == (1, 1)
     family = PACKED_FAMILY if packs else FAMILY
     reading = geometry.batch * geometry.height * geometry.width * geometry.channels * READ_COST / context.kernels.lanes
-    choices = []
+    choices: list[tuple[float, Emit, KernelRow]] = []
     for kernel in context.kernels.family(family):
         units, runs, run = _taps(geometry, kernel)
-        choices.append((reading + amx_cycles(units, kernel, runs, run), kernel))
+        choices.append((reading + amx_cycles(units, kernel, runs, run), emit_bfloat16_amx, kernel))
+    for cycles, kernel in amx_few_outputs_choices(geometry, context, FEW_OUTPUTS_FAMILY):
+        choices.append((reading + cycles, emit_few_outputs, kernel))
     return choices
 
 
@@ -61,3 +68,16 @@ def emit_bfloat16_amx(conv: FusedConv, context: LoweringContext, kernel: KernelR
         "w": context.packed(conv.weight, f"amx{columns}.{kernel.family}", pack),
     }  # fmt: skip
     conv.append(context, kernel, values, tasks.patch_bytes + tasks.sums_bytes)
+
+
+def emit_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
+    """Append a convolution with few output channels."""
+    units, columns = units_of(conv.geometry, kernel), kernel.traits["columns"]
+    fields, floats = cut_amx_few_outputs(units, kernel, context)
+    values = {
+        **fields, "channels": units.channels, "bias": pack_bias(conv, context, kernel),
+        "w": context.packed(
+            conv.weight, f"amx_folded{columns}.{kernel.family}", lambda a: pack_folded(as_units(a, kernel), columns)
+        ),
+    }  # fmt: skip
+    conv.append(context, kernel, values, 4 * (floats + columns), in_place=False)

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.border import BORDER_INPUT
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_few_outputs import FAMILY as FEW_OUTPUTS_FAMILY
-from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, emit_amx_few_outputs
-from edgeinfer.plan.lowering.bfloat16_amx_conv import bfloat16_amx_choices, emit_bfloat16_amx
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_few_outputs import emit_few_outputs, few_outputs_applies, few_outputs_cycles
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, activation_fields, conv_geometry, pack_bias
@@ -128,10 +125,10 @@ def choose_algorithm(
     if context.precision == "bfloat16":
         if context.kernels.family("bf16_conv") and geometry.groups == 1 and geometry.channels % 2 == 0:
             choices += _choices(geometry, context, "bf16")
-        by_tiles = bfloat16_amx_choices(geometry, context)
-        choices += [(cycles, emit_bfloat16_amx, kernel) for cycles, kernel in by_tiles]
-        few = amx_few_outputs_choices(geometry, context, FEW_OUTPUTS_FAMILY)
-        choices += [(cycles, emit_amx_few_outputs, kernel) for cycles, kernel in few]
+        # Imported where it is asked for alone: every start would take longer.
+        from edgeinfer.plan.lowering.bfloat16_amx_conv import bfloat16_amx_choices
+
+        choices += bfloat16_amx_choices(geometry, context)
     choices.sort(key=lambda choice: choice[0])
     context.candidates.setdefault(node.name, [kernel.name for _, _, kernel in choices])
     chosen = context.choices.get(node.name)

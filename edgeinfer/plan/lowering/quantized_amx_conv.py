@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, cut_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext
+from edgeinfer.plan.lowering.conv_few_outputs import pack_folded
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
 from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
@@ -13,8 +17,8 @@ from edgeinfer.plan.lowering.quantized_packed_conv import pack_rows_of_taps, pac
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, whole_quads
 from edgeinfer.plan.lowering.units import as_units, units_of
 
-FAMILY, PACKED_FAMILY = "qu8_amx_conv", "qu8_amx_packed_conv"
-FAMILIES = (FAMILY, PACKED_FAMILY)
+FAMILY, PACKED_FAMILY, FEW_OUTPUTS_FAMILY = "qu8_amx_conv", "qu8_amx_packed_conv", "qu8_amx_few_outputs"
+FAMILIES = (FAMILY, PACKED_FAMILY, FEW_OUTPUTS_FAMILY)
 # Rows of a tile whose sums become bytes together.
 FINISHED_ROWS = 8
 
@@ -24,11 +28,11 @@ def quantized_amx_choices(
 ) -> list[tuple[float, KernelRow]]:
     """Kernels that compute a convolution of one group of bytes, and how many vector multiply-adds take as long."""
     choices = []
-    for family in FAMILIES if packs_rows_of_taps(geometry) and not flips else (FAMILY,):
+    for family in (FAMILY, PACKED_FAMILY) if packs_rows_of_taps(geometry) and not flips else (FAMILY,):
         for kernel in context.kernels.family(family):
             units, runs, run = _taps(geometry, kernel)
             choices.append((amx_cycles(units, kernel, runs, run), kernel))
-    return choices
+    return choices + amx_few_outputs_choices(geometry, context, FEW_OUTPUTS_FAMILY)
 
 
 def _taps(geometry: ConvGeometry, kernel: KernelRow) -> tuple[ConvGeometry, int, int]:
@@ -49,12 +53,15 @@ def emit_quantized_amx(
     flips: bool,
 ) -> None:
     """Append a convolution of bytes; ``y_strides`` as for ``FusedConv``."""
+    if kernel.family == FEW_OUTPUTS_FAMILY:
+        _emit_few_outputs(node, context, geometry, numbers, y_strides, kernel, flips)
+        return
     columns, is_packed = kernel.traits["columns"], kernel.family == PACKED_FAMILY
     units, _, run = _taps(geometry, kernel)
     tile_bytes = 4 * FINISHED_ROWS * columns
     tasks = cut_amx(units, kernel, context.threads, run, tile_bytes, 1 if is_packed else QUAD)
 
-    def pack(_: object) -> object:
+    def pack(_: np.ndarray) -> np.ndarray:
         if is_packed:
             return pack_rows_of_taps(numbers.weight, kernel)
         return pack_columns(as_units(numbers.weight, kernel), 1, columns)
@@ -69,3 +76,27 @@ def emit_quantized_amx(
     }  # fmt: skip
     scratch_bytes = tasks.patch_bytes + tasks.sums_bytes
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)
+
+
+def _emit_few_outputs(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    y_strides: tuple[int, int, int, int],
+    kernel: KernelRow,
+    flips: bool,
+) -> None:
+    units, columns = units_of(geometry, kernel), kernel.traits["columns"]
+    fields, floats = cut_amx_few_outputs(units, kernel, context)
+    values: dict[str, int | float | str] = {
+        **conv_values(node, units, y_strides), **quantized_bounds(node, context, numbers),
+        **quantized_bias(node, context, numbers, 1, kernel), **fields,
+        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips), "residual": "", "y": node.outputs[0],
+        "fill": fill_unit(numbers, kernel), "tile_scratch": 0,
+        "w": context.packed(
+            node.inputs[3], f"{numbers.part}amx_folded{columns}.{kernel.family}",
+            lambda _: pack_folded(as_units(numbers.weight, kernel), columns),
+        ),
+    }  # fmt: skip
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=4 * (floats + columns), macs=geometry.macs)

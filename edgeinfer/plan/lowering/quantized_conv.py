@@ -10,8 +10,6 @@ import numpy as np
 
 from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_few_outputs import QUANTIZED_FAMILY as AMX_FEW_OUTPUTS_FAMILY
-from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, emit_quantized_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv import choose_tile, direct_cycles
 from edgeinfer.plan.lowering.conv_few_outputs import (
@@ -131,9 +129,7 @@ def emit_quantized_conv(
     flips = numbers.signed != takes_signed_bytes(context.kernels)
     chosen = _other_kernel(node, context, geometry, numbers, flips) if times == groups == 1 else None
     if chosen is not None:
-        if chosen.family == AMX_FEW_OUTPUTS_FAMILY:
-            emit_quantized_amx_few_outputs(node, context, geometry, numbers, y_strides, chosen, flips)
-        elif chosen.family in AMX_FAMILIES:
+        if chosen.family in AMX_FAMILIES:
             emit_quantized_amx(node, context, geometry, numbers, y_strides, chosen, flips)
         else:
             emit_quantized_winograd(node, context, geometry, numbers, y_strides, chosen)
@@ -214,7 +210,6 @@ def _other_kernel(
         # These kernels bound float32, and do no other activation of it.
         choices = [choice for choice in choices if choice[1].family != FEW_OUTPUTS_FAMILY]
     choices += quantized_amx_choices(geometry, context, flips)
-    choices += amx_few_outputs_choices(geometry, context, AMX_FEW_OUTPUTS_FAMILY)
     choices.append((cycles * direct.traits["quad_cost"], direct))
     choices.sort(key=lambda choice: choice[0])
     context.candidates.setdefault(node.name, [kernel.name for _, kernel in choices])
