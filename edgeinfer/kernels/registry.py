@@ -70,7 +70,7 @@ class _Family:
         for tile_rows, vectors in at_level(self.tiles, level) or ():
             columns = vectors * simd.lanes
             name = f"{self.name}__{tile_rows}x{columns}_{level.name}"
-            traits = {**own, "rows": tile_rows, "columns": columns}
+            traits = {**own, **level.memory_traits, "rows": tile_rows, "columns": columns}
             body = self.factory(simd, tile_rows, vectors)
             rows.append(KernelSource(name, self.name, self.params, traits, body, module))
         return rows

@@ -24,6 +24,7 @@ class Level:
         by_lane: whether multiply-adds can take one lane of a vector as a factor.
         in_order: whether inner loops of floats are for cores that do everything in order; others have more to execute.
         float16: whether there is float16 arithmetic, with twice the lanes of float32.
+        tile_registers: whether there are registers of tiles beside vectors, with instructions that multiply matrices.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
         like: a level of another architecture with as many lanes and registers, whose tiles serve here too.
@@ -40,6 +41,7 @@ class Level:
     by_lane: bool = False
     in_order: bool = False
     float16: bool = False
+    tile_registers: bool = False
     dot: str = "pairs"
     base: str = ""
     like: str = ""
@@ -66,6 +68,15 @@ class Level:
         }
 
     @property
+    def memory_traits(self) -> dict[str, int | float]:
+        """What the planner must know of memory where it is slower, beside arithmetic, than on other processors.
+
+        Bytes of weights that arrive from beyond a core's second-level cache in the time of a vector multiply-add, as
+        measured on Granite Rapids: 16 lines on their way at a time, for 90 ns each.
+        """
+        return {"weight_bytes": 2} if self.tile_registers else {}
+
+    @property
     def has_floats_of_base(self) -> bool:
         """Whether its float32 kernels are those of ``base``, or what LLVM makes of them with further instructions."""
         return bool(self.base) and LEVELS[self.base].in_order == self.in_order
@@ -87,7 +98,8 @@ LEVELS = {
         Level(
             "amx", "x86_64", 16, 32, "x86-64-v4",
             "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16",
-            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16, AMX TILE, INT8, BF16", dot="vpdpbusd", base="bf16",
+            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16, AMX TILE, INT8, BF16", tile_registers=True, dot="vpdpbusd",
+            base="bf16",
         ),
         Level(
             "bf16", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16",

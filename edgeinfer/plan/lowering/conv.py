@@ -80,6 +80,14 @@ def direct_cycles(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> floa
     return pixels * taps * geometry.groups * math.ceil(group_channels / columns) * columns / lanes
 
 
+def _waiting_cycles(units: ConvGeometry, kernel: KernelRow) -> float:
+    """How long a direct convolution waits for its weights, where they are known to arrive slowly."""
+    slow = kernel.traits.get("weight_bytes")
+    outputs = math.ceil(units.out_channels / kernel.traits["columns"]) * kernel.traits["columns"]
+    weights = outputs * units.channels * units.kernel[0] * units.kernel[1] * kernel.element_bytes
+    return weights / slow if slow else 0
+
+
 @lowering("Conv", domain=FUSED)
 def lower_conv(node: Node, context: LoweringContext) -> None:
     """Lower a fused convolution in NHWC layout with constant weights."""
@@ -145,7 +153,7 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     group_channels = geometry.out_channels // geometry.groups
     direct = choose_tile(rows, geometry.out_width, group_channels, lanes)
     units = units_of(geometry, direct)
-    cycles = direct_cycles(units, direct, lanes)
+    cycles = direct_cycles(units, direct, lanes) + _waiting_cycles(units, direct)
     choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]
     # Other tiles are there to be tried by whoever tunes.
     choices += [(cycles + 1, emit_direct_conv, row) for row in rows if row is not direct]
