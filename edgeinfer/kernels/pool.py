@@ -55,7 +55,8 @@ def f32_pool(simd: Simd) -> Callable[..., None]:
         else:
             store_first(y, at, narrow(value), count)
 
-    return pool_rows(simd, PoolArithmetic(simd.buffer, load, load_first, maximum, store))
+    whole_maxima = _nine_maxima(simd, load, maximum, store)
+    return pool_rows(simd, PoolArithmetic(simd.buffer, load, load_first, maximum, store, whole_maxima))
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class PoolArithmetic:
         larger: ``larger(a, b)``.
         store: ``store(y, at, vector, count, p, taps, divisor)``: writes at most ``count`` maxima, or sums of ``taps``
             pixels as averages over ``divisor``.
+        whole_maxima: ``whole_maxima(y, place, x, start, row_pitch, tap_pitch, channels, rows, columns, p)``: writes the
+            largest elements of a window for whole vectors of channels, where there is a quicker way than the others,
+            and returns how many channels these are.
     """
 
     buffer: Callable[..., Any]
@@ -76,6 +80,7 @@ class PoolArithmetic:
     load_first: Callable[..., Any]
     larger: Callable[..., Any]
     store: Callable[..., None]
+    whole_maxima: Callable[..., Any]
 
 
 def _window(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,22 +98,32 @@ def _window(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[.
     return run
 
 
-def _nine(load: Callable[..., Any], combine: Callable[..., Any]) -> Callable[..., Any]:
-    """``run(value, x, start, row_pitch, tap_pitch, count, flip)``: a window of 3x3 pixels, without loops."""
+def _nine_maxima(simd: Simd, load: Callable[..., Any], larger: Callable[..., Any], store: Callable[..., None]) -> Any:
+    """A ``whole_maxima`` for windows of 3x3 pixels, without loops over them."""
+    lanes, splat = simd.lanes, simd.wide.splat
 
     @njit(forceinline=True, error_model="numpy")
-    def three(value: Any, x: Any, at: Any, tap_pitch: Any, count: Any, flip: Any) -> Any:
-        value = combine(value, load(x, at, count, flip))
-        value = combine(value, load(x, at + tap_pitch, count, flip))
-        return combine(value, load(x, at + 2 * tap_pitch, count, flip))
+    def three(value: Any, x: Any, at: Any, tap_pitch: Any) -> Any:
+        value = larger(value, load(x, at, lanes, 0))
+        value = larger(value, load(x, at + tap_pitch, lanes, 0))
+        return larger(value, load(x, at + 2 * tap_pitch, lanes, 0))
 
-    @njit(forceinline=True, error_model="numpy")
-    def run(value: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, count: Any, flip: Any) -> Any:
-        value = three(value, x, start, tap_pitch, count, flip)
-        value = three(value, x, start + row_pitch, tap_pitch, count, flip)
-        return three(value, x, start + 2 * row_pitch, tap_pitch, count, flip)
+    @njit(error_model="numpy")
+    def whole_maxima(
+        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any, rows: Any, columns: Any,
+        p: Any,
+    ) -> Any:  # fmt: skip
+        if rows != 3 or columns != 3:
+            return 0
+        whole = channels // lanes * lanes
+        for c in range(0, whole, lanes):
+            value = three(splat(np.float32(-np.inf)), x, start + c, tap_pitch)
+            value = three(value, x, start + c + row_pitch, tap_pitch)
+            value = three(value, x, start + c + 2 * row_pitch, tap_pitch)
+            store(y, place + c, value, lanes, p, 9, 1)
+        return whole
 
-    return run
+    return whole_maxima
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -125,18 +140,7 @@ def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
         _window(arithmetic.load_first, arithmetic.larger),
     )
 
-    nine_maxima = _nine(arithmetic.load, arithmetic.larger)
-
-    @njit(error_model="numpy")
-    def pool_nine(
-        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, whole: Any, p: Any
-    ) -> None:  # fmt: skip
-        """Maxima of 3x3 pixels, whole vectors of channels."""
-        flip = p.flip
-        for c in range(0, whole, lanes):
-            value = splat(np.float32(-np.inf))
-            value = nine_maxima(value, x, start + c, row_pitch, tap_pitch, lanes, flip)
-            store(y, place + c, value, lanes, p, 9, 1)
+    whole_maxima = arithmetic.whole_maxima
 
     @njit(error_model="numpy")
     def pool_pixel(
@@ -146,9 +150,8 @@ def pool_rows(simd: Simd, arithmetic: PoolArithmetic) -> Callable[..., None]:
         average, flip = p.average != 0, p.flip
         value = splat(np.float32(0)) if average else splat(np.float32(-np.inf))
         whole = 0
-        if rows == 3 and columns == 3 and not average:
-            whole = channels // lanes * lanes
-            pool_nine(y, place, x, start, row_pitch, tap_pitch, whole, p)
+        if not average:
+            whole = whole_maxima(y, place, x, start, row_pitch, tap_pitch, channels, rows, columns, p)
         for c in range(whole, channels, lanes):
             count, at = channels - c, start + c
             if count >= lanes:

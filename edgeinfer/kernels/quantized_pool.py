@@ -45,7 +45,26 @@ def qu8_pool(simd: Simd) -> Callable[..., None]:
         else:
             store_first(y, at, value, count, p.y_zero_point)
 
-    return pool_rows(simd, PoolArithmetic(buffer_u8, load, load_first, larger, store))
+    load_octets, larger_octets, store_octets = octets.load_octets, octets.larger_octets, octets.store_octets
+    group = octets.group
+
+    @njit(error_model="numpy")
+    def whole_maxima(
+        y: Any, place: Any, x: Any, start: Any, row_pitch: Any, tap_pitch: Any, channels: Any, rows: Any, columns: Any,
+        p: Any,
+    ) -> Any:  # fmt: skip
+        flip, zero_point = p.flip, p.y_zero_point
+        whole = channels // group * group if rows > 0 and columns > 0 else 0
+        for c in range(0, whole, group):
+            value = load_octets(x, start + c, flip)
+            for row in range(rows):
+                for column in range(columns):
+                    at = start + c + row * row_pitch + column * tap_pitch
+                    value = larger_octets(value, load_octets(x, at, flip))
+            store_octets(y, place + c, value, zero_point)
+        return whole
+
+    return pool_rows(simd, PoolArithmetic(buffer_u8, load, load_first, larger, store, whole_maxima))
 
 
 # float32 counts whole numbers up to 2**24. The sum of a block is one; multiples of 2**12 and what is left of them are

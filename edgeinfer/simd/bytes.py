@@ -26,6 +26,10 @@ class ByteVectors:
         load_group: as ``load`` for ``group`` bytes, as a tuple of vectors.
         store_group: ``store_group(y, index, vectors, zero_point, low, high)``: such a tuple rounded and bounded, see
             ``edgeinfer.simd.rounding``.
+        load_octets: as ``load`` for ``group`` bytes, which stay bytes: one vector of ``larger_octets`` and
+            ``store_octets``.
+        larger_octets: ``larger_octets(a, b)``, as unsigned bytes.
+        store_octets: ``store_octets(y, index, octets, zero_point)``: writes them plus an integer, low bytes alone.
         load: ``load(x, index, flip)``: bytes xor the low byte of ``flip``, taken as unsigned; a ``flip`` of 128 maps
             signed bytes to unsigned ones that are 128 larger.
         load_first: ``load_first(x, index, count, flip)``: only ``count`` bytes are read, the other lanes are ``flip``.
@@ -39,6 +43,9 @@ class ByteVectors:
         self.group = GROUP * simd.lanes
         self.load_group = _load_group(simd)
         self.store_group = _store_group(simd)
+        self.load_octets = _load_octets(self.group)
+        self.larger_octets = _larger_octets(self.group)
+        self.store_octets = _store_octets(self.group)
         self.load = _load(simd)
         self.load_first = _load_first(simd)
         self.store = _store(simd)
@@ -95,6 +102,49 @@ def _store_group(simd: Simd) -> Any:
         return types.void(*arguments), codegen
 
     return store_group
+
+
+def _load_octets(count: int) -> Any:
+    octets = Vector("i8", count)
+
+    @intrinsic
+    def load_octets(typing_context: Any, x: Any, index: Any, flip: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(element_pointer(builder, args[0], args[1], octets), align=1)
+            return builder.xor(value, splat_value(builder, octets, builder.trunc(args[2], _I8)))
+
+        return octets(UINT8_POINTER, types.int64, types.int64), codegen
+
+    return load_octets
+
+
+def _larger_octets(count: int) -> Any:
+    octets = Vector("i8", count)
+
+    @intrinsic
+    def larger_octets(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.select(builder.icmp_unsigned(">", args[0], args[1]), args[0], args[1])
+
+        return octets(octets, octets), codegen
+
+    return larger_octets
+
+
+def _store_octets(count: int) -> Any:
+    octets = Vector("i8", count)
+
+    @intrinsic
+    def store_octets(typing_context: Any, y: Any, index: Any, value: Any, zero_point: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            y, index, value, zero_point = args
+            value = builder.add(value, splat_value(builder, octets, builder.trunc(zero_point, _I8)))
+            builder.store(value, element_pointer(builder, y, index, octets), align=1)
+            return context.get_dummy_value()
+
+        return types.void(UINT8_POINTER, types.int64, octets, types.int64), codegen
+
+    return store_octets
 
 
 def _load(simd: Simd) -> Any:

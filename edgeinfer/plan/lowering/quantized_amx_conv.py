@@ -19,6 +19,8 @@ from edgeinfer.plan.lowering.units import as_units, units_of
 
 FAMILY, PACKED_FAMILY, FEW_OUTPUTS_FAMILY = "qu8_amx_conv", "qu8_amx_packed_conv", "qu8_amx_few_outputs"
 FAMILIES = (FAMILY, PACKED_FAMILY, FEW_OUTPUTS_FAMILY)
+# Copying a pixel to whole quads, in the time of a vector multiply-add.
+COPY_COST = 8
 # Rows of a tile whose sums become bytes together.
 FINISHED_ROWS = 8
 
@@ -31,7 +33,9 @@ def quantized_amx_choices(
     for family in (FAMILY, PACKED_FAMILY) if packs_rows_of_taps(geometry) and not flips else (FAMILY,):
         for kernel in context.kernels.family(family):
             units, runs, run = _taps(geometry, kernel)
-            choices.append((amx_cycles(units, kernel, runs, run), kernel))
+            copies = family == FAMILY and (flips or geometry.channels % QUAD)
+            pixels = geometry.batch * geometry.height * geometry.width if copies else 0
+            choices.append((amx_cycles(units, kernel, runs, run) + COPY_COST * pixels, kernel))
     return choices + amx_few_outputs_choices(geometry, context, FEW_OUTPUTS_FAMILY)
 
 
