@@ -22,7 +22,8 @@ from numba import njit
 
 from edgeinfer.kernels.direct_conv import ConvArithmetic
 from edgeinfer.simd.amx_tile import TILE_PIXELS, AmxTileOps
-from edgeinfer.simd.pointers import advance, claim
+from edgeinfer.simd.pointers import advance, as_bytes, claim
+from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
 
 # chunk: units that one instruction multiplies, a divisor of a run of taps; sums: floats of scratch before the sums.
 AMX_INTEGERS = "chunk sums"
@@ -31,17 +32,20 @@ AMX_INTEGERS = "chunk sums"
 BAND = 256
 # Weights that stay in the first-level cache while they are multiplied with a band's pixels.
 PART_BYTES = 24 * 1024
+# So many weights of a layer are not in the second-level cache any more when it is run again.
+MANY_WEIGHT_BYTES = 512 * 1024
 UNIT_BYTES = 4
 
 
 def band_products(ops: AmxTileOps) -> Callable[..., None]:
-    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk)``.
+    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk, asks)``.
 
     Writes the sums of a band, those of its groups of 16 pixels one behind another.
 
     ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row. ``start``, ``pixel``, ``row_step`` and the steps
     of ``taps``, see ``tap_loops``, count bytes. The weights of a part of the chunks, which fit into the first-level
-    cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in memory.
+    cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in memory. With ``asks``
+    memory of the weights behind them is asked for.
     """
     columns = ops.columns
     begin_one, begin_two = ops.begin[1], ops.begin[2]
@@ -52,8 +56,9 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
     @njit(error_model="numpy")
     def multiply(
         sums: Any, x: Any, start: Any, pixel: Any, row_step: Any, tiles: Any, row_tiles: Any, w: Any, w_at: Any,
-        bias: Any, index: Any, taps: Any, chunk: Any,
+        bias: Any, index: Any, taps: Any, chunk: Any, asks: Any,
     ) -> None:  # fmt: skip
+        octets = as_bytes(w)
         runs, row_runs, run, run_step, tap_row_step = taps
         chunk_bytes, w_bytes = chunk * UNIT_BYTES, chunk * columns * UNIT_BYTES
         run_bytes, part, left = run * UNIT_BYTES, max(1, PART_BYTES // w_bytes), runs * (run // chunk)
@@ -63,6 +68,11 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
         begins = True
         while left > 0:
             count = min(part, left)
+            # The weights of the next part, or block, are asked for evenly while these are multiplied.
+            lines, ahead = 0, w_at + count * w_bytes
+            if asks:
+                products = count * ((tiles + 1) // 2)
+                lines = (count * w_bytes // LINE_BYTES + products - 1) // products
             tile = row = column = 0
             at, done, left_of_row, place = first_run, first_done, first_left, w_at
             while tile < tiles:
@@ -90,6 +100,9 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
                         multiply_two(x, first + at + done, second + at + done, pixel, w, place)
                     else:
                         multiply_one(x, first + at + done, pixel, w, place)
+                    for _line in range(lines):
+                        prefetch(octets, ahead)
+                        ahead += LINE_BYTES
                     place += w_bytes
                     done += chunk_bytes
                     if done == run_bytes:
@@ -198,6 +211,9 @@ def amx_conv(
             row_tiles = (band_columns + TILE_PIXELS - 1) // TILE_PIXELS
             band_rows = max(1, BAND // (row_tiles * TILE_PIXELS)) if band_columns == task_columns else 1
             row_bands = (task_rows + band_rows - 1) // band_rows
+            # Where the picture is one band each weight is read once, and many come from beyond the second-level cache.
+            is_one_band = p.row_tasks * p.column_tasks * row_bands == 1 and task_columns <= BAND
+            asks = is_one_band and blocks * panel > MANY_WEIGHT_BYTES
             for block in range(first_block, last_block):
                 index, count = block * columns, p.out_channels - block * columns
                 for row_band in range(row_bands):
@@ -213,7 +229,7 @@ def amx_conv(
                         at = start + band_row * row_step + band_column * pixel_pitch
                         multiply(
                             sums, source, at * unit_bytes, pixel_pitch * unit_bytes, row_step * unit_bytes, tiles,
-                            row_tiles, w, block * panel, buffers[0], index, taps, p.chunk,
+                            row_tiles, w, block * panel, buffers[0], index, taps, p.chunk, asks,
                         )  # fmt: skip
                         for row in range(rows):
                             place = y_start + (band_row + row) * p.y_row + band_column * p.y_pixel + index

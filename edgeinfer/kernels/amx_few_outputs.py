@@ -38,7 +38,7 @@ def _row_products(ops: AmxTileOps) -> Callable[..., None]:
         taps = p.kernel_height, 1, p.channels, 0, p.dilation_y * row_pitch * UNIT_BYTES
         multiply_band(
             sums, patch, start * UNIT_BYTES, p.channels * UNIT_BYTES, 0, tiles, tiles, w, 0, advance(sums, p.sums), 0,
-            taps, p.chunk,
+            taps, p.chunk, False,
         )  # fmt: skip
 
     return multiply
