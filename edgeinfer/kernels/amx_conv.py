@@ -1,9 +1,9 @@
 """Direct convolution by the tile registers of Intel's AMX: the loops that bytes and bfloat16 share.
 
 As ``direct_conv``: a task is a block of output pixels times some blocks of output channels, and its input pixels are
-read into a patch or used in place. One instruction multiplies 16 output pixels, so a task is done by bands of at most
-``BAND`` of them: their sums are added up in tile registers and written to scratch memory, from where smaller register
-tiles take them, finish them and write them.
+read into a patch, once for all of a worker's tasks of the same pixels, or used in place. One instruction multiplies 16
+output pixels, so a task is done by bands of at most ``BAND`` of them: their sums are added up in tile registers and
+written to scratch memory, from where smaller register tiles take them, finish them and write them.
 
     y[p, o] = finish(bias[o] + sum over taps t and channels c of x[p * stride + t, c] * w[t, c, o])
 
@@ -167,12 +167,15 @@ def amx_conv(
         picture = p.height * p.width * p.x_channels
         pixel_pitch = p.stride_x * p.channels
         in_place = may_read_in_place and p.upsample_x == 1 and p.upsample_y == 1
+        # The block of pixels that lies in the patch.
+        in_patch = -1
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
             block_task = task % p.block_tasks
             task //= p.block_tasks
+            pixel_task = task
             column_task = task % p.column_tasks
             task //= p.column_tasks
             row_task = task % p.row_tasks
@@ -198,7 +201,9 @@ def amx_conv(
                 source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
             else:
                 source, start, row_pitch = scratch(worker), 0, patch_columns * p.channels
-                read_patch(source, x, p, worker, image, top, left, patch_rows, patch_columns)
+                if pixel_task != in_patch:
+                    in_patch = pixel_task
+                    read_patch(source, x, p, worker, image, top, left, patch_rows, patch_columns)
 
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             first_block = block_task * p.task_blocks
