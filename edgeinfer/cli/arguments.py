@@ -28,7 +28,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     """Add ``--precision``."""
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
-        help="number format (default: float32); bfloat16, for products in convolutions, needs AVX-512 BF16; "
+        help="number format (default: float32); bfloat16, for products in convolutions, needs AMX or AVX-512 BF16; "
         "float16, for tensors and arithmetic, needs Armv8.2",
     )  # fmt: skip
 

@@ -122,7 +122,7 @@ def check_precision(precision: str, kernels: KernelSet) -> str:
         raise PlanError(f"there is no precision '{precision}'; choose one of {', '.join(PRECISIONS)}")
     if precision == "bfloat16" and not (kernels.family("bf16_conv") or kernels.family("bf16_amx_conv")):
         raise PlanError(
-            f"the kernels for '{kernels.level}' have no bfloat16 arithmetic, which needs AVX-512 BF16; "
+            f"the kernels for '{kernels.level}' have no bfloat16 arithmetic, which needs AMX or AVX-512 BF16; "
             "precision 'float32' works everywhere"
         )
     if precision == "float16" and not kernels.family("f16_conv"):

@@ -9,13 +9,16 @@ import pytest
 
 from edgeinfer.errors import KernelError
 from edgeinfer.graph import FUSED, DType, Graph, Node, TensorType
+from edgeinfer.kernels.amx_conv import BAND
 from edgeinfer.ops.evaluate import run_graph
+from edgeinfer.plan.lowering import amx_conv as planned
 from edgeinfer.plan.lowering.amx_conv import chunk_units
 from edgeinfer.plan.lowering.units import to_bfloat16
 from edgeinfer.runtime import cpu, kernel_loader
 from edgeinfer.runtime.cpu import available_levels
 from edgeinfer.runtime.kernel_loader import kernels_for
 from edgeinfer.runtime.session import Session
+from edgeinfer.simd.amx_tile import MOST_UNITS, TILE_PIXELS
 
 LEVEL = "amx"
 needs_amx = pytest.mark.skipif(LEVEL not in available_levels(), reason="this CPU has no AMX")
@@ -213,6 +216,10 @@ def test_numbers_that_are_none_stay_in_their_outputs():
 @pytest.mark.parametrize(("run", "chunk"), [(1, 1), (16, 16), (24, 12), (30, 15), (40, 10), (48, 16), (17, 1), (34, 2)])
 def test_a_run_is_cut_into_as_few_equal_chunks_as_there_can_be(run, chunk):
     assert chunk_units(run) == chunk
+
+
+def test_planner_and_kernels_cut_pixels_alike():
+    assert (planned.BAND, planned.TILE_PIXELS, planned.MOST_UNITS) == (BAND, TILE_PIXELS, MOST_UNITS)
 
 
 def test_a_process_that_may_not_use_tile_registers_has_no_such_level(monkeypatch):
