@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cases import CASES, Case, model_path, random_feeds
 from benchmarks.compare import OURS, take_turns
+from benchmarks.markdown import markdown_table
 from benchmarks.peers import Job, make_runner
 
 PEER = "OpenVINO"
@@ -42,11 +42,6 @@ def measure(case: Case, path: Path, threads: int, seconds: float) -> list[str]:
     return [case.label, str(threads), *times, *goals, f"{error:.2%}"]
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows in Markdown."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [HEADER, ["---"] * len(HEADER), *rows])
-
-
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -59,7 +54,7 @@ def main() -> None:
                 path = model_path(case, Path(folder))
                 rows += [measure(case, path, threads, seconds) for threads in (1, 2)]
                 print(f"measured {case.label}", flush=True)
-    print(f"\n{table(rows)}")
+    print(f"\n{markdown_table(HEADER, rows)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from skimage.transform import resize
 
 from benchmarks.cases import CASES, Case, model_path, random_feeds
 from benchmarks.compare import OURS, take_turns
+from benchmarks.markdown import markdown_table
 from benchmarks.peers import Job, Runner, make_runner
 from benchmarks.photographs import photograph_folder
 from edgeinfer.cli import main as command_line
@@ -33,6 +33,7 @@ GOALS = {
     "efficientnet_lite0": 0.9,
 }  # fmt: skip
 QUANTIZED_HERE = ("multistyle26",)
+HEADER = ["model", "threads", OURS, *PEERS, "ratio", "goal", "equal"]
 PHOTOGRAPHS = ("astronaut", "coffee", "cat", "rocket")
 
 
@@ -93,12 +94,6 @@ def measure(case: Case, path: Path, folder: Path, threads: int, seconds: float) 
     return [case.label, str(threads), *times, f"**{ratio:.2f}**", f"{GOALS[case.model]:g}", same_file]
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows in Markdown."""
-    header = ["model", "threads", OURS, *PEERS, "ratio", "goal", "equal"]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
-
-
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -114,7 +109,7 @@ def main() -> None:
             path = quantized_file(case, Path(folder))
             rows += [measure(case, path, Path(folder), threads, seconds) for threads in (1, 2)]
             print(f"measured {case.label}", flush=True)
-    print(f"\n{table(rows)}")
+    print(f"\n{markdown_table(HEADER, rows)}")
 
 
 if __name__ == "__main__":
