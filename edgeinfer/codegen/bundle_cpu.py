@@ -63,7 +63,8 @@ def cpu_check(target: Target) -> str:
 
 def _tile_registers(target: Target) -> str:
     """How ``%allowed`` comes about, as LLVM text: other systems than Linux have no such registers."""
-    if target.level.name == "amx" and target.system != "macos":
+    needed = target.level.tile_registers
+    if needed and target.system != "macos":
         return _ASK_FOR_TILE_REGISTERS
-    allowed = int(target.level.name != "amx")
+    allowed = int(not needed)
     return f"  %allowed = icmp eq i1 {allowed}, 1"

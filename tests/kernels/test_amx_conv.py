@@ -172,7 +172,7 @@ def bfloat16_kernels(graph: Graph) -> list[str]:
 
 
 @needs_amx
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("residual", [False, True], ids=["alone", "residual"])
 @pytest.mark.parametrize(("shape", "attributes", "kinds"), CASES, ids=label)
 def test_products_of_bfloat16_are_those_of_rounded_factors(shape, attributes, kinds, residual):
     graph = float_graph(shape, attributes, normalised=False, residual=residual)

@@ -10,9 +10,9 @@ from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
 from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, cut_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import pack_folded
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.packed_weights import pack_columns
-from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
+from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_packed_conv import pack_rows_of_taps, packs_rows_of_taps
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, whole_quads
 from edgeinfer.plan.lowering.units import as_units, units_of
@@ -72,9 +72,7 @@ def emit_quantized_amx(
 
     x = node.inputs[0] if is_packed else as_quads(node, context, node.inputs[0], geometry.channels, flips)
     values: dict[str, int | float | str] = {
-        **conv_values(node, units, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, 1, kernel), **tasks.fields,
-        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+        **quantized_conv_values(node, context, units, numbers, kernel, y_strides), **tasks.fields, "x": x,
         "tile_scratch": tasks.patch_bytes // 4,
         "w": context.packed(node.inputs[3], f"{numbers.part}amx{columns}x{units.channels}.{kernel.family}", pack),
     }  # fmt: skip
@@ -94,10 +92,8 @@ def _emit_few_outputs(
     units, columns = units_of(geometry, kernel), kernel.traits["columns"]
     fields, floats = cut_amx_few_outputs(units, kernel, context)
     values: dict[str, int | float | str] = {
-        **conv_values(node, units, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, 1, kernel), **fields,
-        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips), "residual": "", "y": node.outputs[0],
-        "fill": fill_unit(numbers, kernel), "tile_scratch": 0,
+        **quantized_conv_values(node, context, units, numbers, kernel, y_strides), **fields, "tile_scratch": 0,
+        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips),
         "w": context.packed(
             node.inputs[3], f"{numbers.part}amx_folded{columns}.{kernel.family}",
             lambda _: pack_folded(as_units(numbers.weight, kernel), columns),

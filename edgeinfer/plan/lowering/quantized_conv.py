@@ -35,8 +35,8 @@ from edgeinfer.plan.lowering.quantized_numbers import (
     bias_less_zero_point,
     fill_unit,
     multipliers,
-    quantized_bias,
     quantized_bounds,
+    quantized_conv_values,
     read_quantization,
 )
 from edgeinfer.plan.lowering.quantized_packed_conv import emit_packed_conv, packed_conv_kernel
@@ -163,10 +163,7 @@ def emit_quantized_conv(
         kernel = _pointwise_kernel(context, kernel, geometry)
     columns = kernel.traits["columns"]
     values: dict[str, int | float | str] = {
-        **conv_values(node, quads, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, groups, kernel),
-        "x": x, "residual": "", "y": node.outputs[0], "tile_scratch": 0,
-        "fill": fill_unit(numbers, kernel),
+        **quantized_conv_values(node, context, quads, numbers, kernel, y_strides, groups), "x": x, "tile_scratch": 0,
     }  # fmt: skip
     if use_few:
         cut = cut_few_outputs(quads, kernel, context.threads, lanes)

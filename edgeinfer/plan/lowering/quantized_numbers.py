@@ -12,7 +12,7 @@ from edgeinfer.graph.dtypes import INTEGER_RANGES
 from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative
-from edgeinfer.plan.lowering.conv_geometry import activation_fields
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, activation_fields, conv_values
 from edgeinfer.plan.lowering.quantization import BYTES, constant_input, scalar_input
 from edgeinfer.plan.signed_bytes import takes_signed_bytes
 
@@ -155,3 +155,20 @@ def quantized_bias(
             f"{node.name}.multipliers", per_block(multipliers(node, numbers), groups, columns)
         ),
     }
+
+
+def quantized_conv_values(
+    node: Node,
+    context: LoweringContext,
+    geometry: ConvGeometry,
+    numbers: Quantization,
+    kernel: KernelRow,
+    y_strides: tuple[int, int, int, int],
+    groups: int = 1,
+) -> dict[str, int | float | str]:
+    """Params fields that do not depend on tasks, as ``conv_values``, with those of the numbers and of the output."""
+    return {
+        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
+        **quantized_bias(node, context, numbers, groups, kernel),
+        "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+    }  # fmt: skip

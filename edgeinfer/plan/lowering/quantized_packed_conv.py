@@ -10,10 +10,10 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv import choose_tile
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.conv_tasks import cut_tasks
 from edgeinfer.plan.lowering.packed_weights import pack_columns
-from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
+from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_pictures import whole_quads
 from edgeinfer.plan.lowering.units import width_of
 from edgeinfer.plan.memory import align
@@ -65,9 +65,8 @@ def emit_packed_conv(
     tasks = cut_tasks(geometry, rows, columns, context.threads, 4 // width_of(kernel))
     tile_scratch = align(tasks.patch_bytes + OVERHANG) // 4
     values: dict[str, int | float | str] = {
-        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, 1, kernel), **tasks.fields(geometry.batch),
-        "x": node.inputs[0], "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+        **quantized_conv_values(node, context, geometry, numbers, kernel, y_strides), **tasks.fields(geometry.batch),
+        "x": node.inputs[0],
         "flip": 0 if numbers.signed else 128, "tile_scratch": tile_scratch,
         "w": context.packed(
             node.inputs[3], f"{numbers.part}rows{columns}.{kernel.family}",

@@ -9,9 +9,9 @@ import numpy as np
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
-from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, conv_values
+from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of
-from edgeinfer.plan.lowering.quantized_numbers import Quantization, fill_unit, quantized_bias, quantized_bounds
+from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
 from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_costs
 from edgeinfer.plan.lowering.winograd_few_outputs import (
@@ -179,11 +179,10 @@ def emit_quantized_winograd(
         pairs, pack = padded_pairs(geometry, lanes).channels, pack_word_filters
         tasks, floats = _cut_tiles(padded_pairs(geometry, lanes), kernel, context.threads, lanes)
     values: dict[str, int | float | str] = {
-        **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
-        **quantized_bias(node, context, numbers, 1, kernel), **tasks,
-        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips=False), "residual": "",
-        "y": node.outputs[0], "channels": pairs, "x_channels": whole_quads(geometry.channels),
-        "fill": fill_unit(numbers, kernel), "flip": 0 if numbers.signed else 128, "tile_scratch": floats,
+        **quantized_conv_values(node, context, geometry, numbers, kernel, y_strides), **tasks,
+        "x": as_quads(node, context, node.inputs[0], geometry.channels, flips=False),
+        "channels": pairs, "x_channels": whole_quads(geometry.channels), "flip": 0 if numbers.signed else 128,
+        "tile_scratch": floats,
         "w": context.packed(
             node.inputs[3], f"{numbers.part}words{pairs}x{columns}.{kernel.family}",
             lambda _: pack(numbers.weight, kernel, pairs),
