@@ -117,7 +117,7 @@ def entries_text(
     params, offsets = plan.params_block()
     weights = plan.weights.data.tobytes()
     info = INFO_MARK + json.dumps(description, sort_keys=True, separators=(",", ":")).encode() + b"\0"
-    kernels = [step.call.kernel.name for step in plan.native_steps()]
+    kernels = [step.call.kernel.name for step in plan.table()]
     run_tape, worker_loop = (f"{family}__{level.name}" for family in ("run_tape", "worker_loop"))
     # A row is two addresses as i64, on CPUs with 32-bit addresses with zeros above (little endian).
     row_type = "<{ ptr, i32, ptr, i32 }>" if narrow else "<{ ptr, ptr }>"
@@ -138,7 +138,8 @@ def entries_text(
         "params": _text(params.tobytes()),
         "params_bytes": len(params),
         "steps": steps,
-        "step_count": len(kernels),
+        "row_count": len(kernels),
+        "step_count": sum(1 for _ in plan.native_steps()),
         "row_type": row_type,
         "info": _text(info),
         "info_bytes": len(info),

@@ -61,7 +61,8 @@ class _Family:
         if self.numbers == "f16" and not level.float16:
             return []
         simd = simd_of(level, self.numbers)
-        own = {**self.traits, **(level.byte_traits if self.traits.get("width") == BYTES_OF_UNIT else {})}
+        own = {name: value(level) if callable(value) else value for name, value in self.traits.items()}
+        own |= level.byte_traits if self.traits.get("width") == BYTES_OF_UNIT else {}
         module = self.factory.__module__
         if self.tiles is None:
             name = f"{self.name}__{level.name}"
@@ -99,7 +100,8 @@ def kernel_family(
         float16: whether there is also a family of float16 numbers, where levels have these: ``f16_…`` for ``f32_…``,
             ``x16_…`` for ``x32_…``; or the tiles of that family.
         numbers: the format of the Simd that the factory is called with.
-        traits: further numbers for the planner; families of float16 have ``element_bytes``.
+        traits: further numbers for the planner, or functions that give them for a level; families of float16 have
+            ``element_bytes``.
     """
 
     def add(name: str, tiles: Mapping[str, Sequence[Tile]] | None, numbers: str, factory: Factory) -> None:

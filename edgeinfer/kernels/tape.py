@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 
 from edgeinfer.abi import STEP, TEAM, WORKER, field_offset
 from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.simd.calls import call_kernel
 from edgeinfer.simd.pointers import address_of, as_i64, atomic_add, atomic_load, atomic_store, syscall_of
 
 _STEP_WORDS = STEP.itemsize // 8
@@ -29,19 +30,6 @@ _EPOCH, _SLEEPERS, _STOP = field_offset(TEAM, "epoch"), field_offset(TEAM, "slee
 _STEPS, _FIRST, _LAST = field_offset(TEAM, "steps"), field_offset(TEAM, "first"), field_offset(TEAM, "last")
 _INDEX, _TAKEN = field_offset(WORKER, "index"), field_offset(WORKER, "taken")
 _WORKER_BYTES = WORKER.itemsize
-
-
-@intrinsic
-def _call_kernel(typing_context: Any, kernel: Any, params: Any, worker: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = ir.IntType(8).as_pointer()
-        # Numba's functions without a result return a null pointer; WebAssembly checks signatures at each call.
-        kernel_type = ir.FunctionType(pointer, [pointer, pointer]).as_pointer()
-        arguments = [builder.inttoptr(address, pointer) for address in args[1:]]
-        builder.call(builder.inttoptr(args[0], kernel_type), arguments)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
 
 
 @functools.cache
@@ -123,7 +111,7 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
         first = as_i64(team + _FIRST)[0]
         last = as_i64(team + _LAST)[0]
         for index in range(first, last):
-            _call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
+            call_kernel(steps[index * _STEP_WORDS], steps[index * _STEP_WORDS + 1], worker)
             barrier(team, worker, threads, spins, futex_call)
 
     return run

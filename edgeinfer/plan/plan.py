@@ -54,10 +54,12 @@ class NativeStep(NamedTuple):
     Attributes:
         call: the call as its lowering made it.
         params: the kernel's struct, with buffer references for tensors.
+        calls: what it calls itself, see ``StripsStep``.
     """
 
     call: KernelStep
     params: np.void
+    calls: tuple[NativeStep, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -107,26 +109,31 @@ class Plan(NamedTuple):
         """The steps that call kernels."""
         return (step for step in self.steps if isinstance(step, NativeStep))
 
+    def table(self) -> list[NativeStep]:
+        """The rows of the table that is run: the native steps, then what these call themselves."""
+        steps = list(self.native_steps())
+        return steps + [call for step in steps for call in step.calls]
+
     def host_steps(self) -> list[HostStep]:
         """The steps that run from NumPy references, with the reasons."""
         return [step for step in self.steps if isinstance(step, HostStep)]
 
     def kernel_names(self) -> list[str]:
         """Names of all kernels used, each once."""
-        return list(dict.fromkeys(step.call.kernel.name for step in self.native_steps()))
+        return list(dict.fromkeys(step.call.kernel.name for step in self.table()))
 
     def arena_tensors(self) -> dict[str, PlannedTensor]:
         """The tensors that own memory in the arena."""
         return {n: t for n, t in self.tensors.items() if t.base == ARENA and t.owner == n}
 
     def params_block(self) -> tuple[np.ndarray, list[int]]:
-        """All params one after the other on 64-byte boundaries, and the offset of each native step's."""
-        offsets, size = [], 0
-        for step in self.native_steps():
+        """All params one after the other on 64-byte boundaries, and the offset of those of each row of the table."""
+        offsets, size, table = [], 0, self.table()
+        for step in table:
             offsets.append(size)
             size += align(step.params.dtype.itemsize)
         block = np.zeros(size, np.uint8)
-        for offset, step in zip(offsets, self.native_steps(), strict=True):
+        for offset, step in zip(offsets, table, strict=True):
             data = step.params.tobytes()
             block[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
         return block, offsets

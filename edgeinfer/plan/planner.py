@@ -11,6 +11,7 @@ from edgeinfer.abi import ARENA, FIRST_BINDING, WEIGHTS
 from edgeinfer.errors import PlanError
 from edgeinfer.graph import Graph, Node, TensorType, reads
 from edgeinfer.plan.arena import plan_arena
+from edgeinfer.plan.chains import Link, find_chains
 from edgeinfer.plan.float16 import Float16Twins
 from edgeinfer.plan.kernel_set import KernelSet
 from edgeinfer.plan.lifetimes import assign_buffers
@@ -20,7 +21,8 @@ from edgeinfer.plan.packing import Packer, Packing, pack_by_references
 from edgeinfer.plan.plan import NativeStep, Plan, PlannedTensor
 from edgeinfer.plan.signed_bytes import takes_signed_bytes, with_signed_bytes
 from edgeinfer.plan.specialize import check_input_shapes, specialize
-from edgeinfer.plan.step import HostStep, KernelStep, Step
+from edgeinfer.plan.step import HostStep, KernelStep, StripsStep
+from edgeinfer.plan.strips import Strip, append_strips, choose_strips, takes_strips
 from edgeinfer.plan.views import view_source
 from edgeinfer.plan.weights import WeightBlock
 
@@ -75,15 +77,35 @@ def plan_static(
         precision,
         choices,
         _count_readers(static),
+        len(static.inputs) + len(static.outputs),
     )
     if precision == "float16":
         _lower_in_float16(static, context)
     else:
-        for node in static.nodes:
-            _lower(node, static, context)
+        _lower_all(static, context)
     bindings = _bind_outputs(static, context)
     _drop_unread(context, bindings)
     return _Layout(static, context, weights, bindings, packer).plan()
+
+
+def _lower_all(static: Graph, context: LoweringContext) -> None:
+    """Lower all nodes, chains of them strip by strip where that is estimated to be quicker."""
+    chains: dict[str, tuple[list[Link], list[Strip]]] = {}
+    waiting: set[int] = set()
+    for whole in find_chains(static, context) if takes_strips(context) else ():
+        chain, strips = choose_strips(whole, context.threads, context.kernels.only("run_strips").traits["cache_bytes"])
+        if chain:
+            chains[chain[-1].node.outputs[0]] = chain, strips
+            waiting.update(id(link.node) for link in chain[:-1])
+    for node in static.nodes:
+        if id(node) in waiting:
+            continue
+        chain, strips = chains.get(node.outputs[0], ([], []))
+        if chain and append_strips(chain, strips, context):
+            continue
+        for link in chain[:-1]:
+            _lower(link.node, static, context)
+        _lower(node, static, context)
 
 
 def _count_readers(static: Graph) -> Counter[str]:
@@ -210,7 +232,7 @@ class _Layout:
         self._place_constants()
         activation_bytes, lower_bound = self._place_activations()
         tensors = self._tensors()
-        steps = [self._finish(step, tensors) for step in context.steps]
+        steps = self._finish_all(tensors)
         scratch = max((step.scratch_bytes for step in context.steps if isinstance(step, KernelStep)), default=0)
         return Plan(
             context.kernels.level,
@@ -268,14 +290,40 @@ class _Layout:
         for name in named:
             owner = self.owner(name)
             if owner in self.places:
-                tensors[name] = PlannedTensor(self.context.types[name], *self.places[owner], owner)
+                base, start = self.places[owner]
+                tensors[name] = PlannedTensor(self.context.types[name], base, start + self._offset(name), owner)
             elif owner not in self.context.constants:
                 raise PlanError(f"tensor '{name}' is read, but no step writes it")
         return tensors
 
-    def _finish(self, step: Step, tensors: Mapping[str, PlannedTensor]) -> NativeStep | HostStep:
-        if isinstance(step, HostStep):
-            return step
+    def _offset(self, name: str) -> int:
+        """Bytes from the start of a tensor's owner to its own."""
+        offset = 0
+        while name in self.context.aliases:
+            offset += self.context.offsets.get(name, 0)
+            name = self.context.aliases[name]
+        return offset
+
+    def _finish_all(self, tensors: dict[str, PlannedTensor]) -> list[NativeStep | HostStep]:
+        """All steps; what some of them call follows in the table behind the last of them, in their order."""
+        row = sum(isinstance(step, KernelStep) for step in self.context.steps)
+        finished: list[NativeStep | HostStep] = []
+        for step in self.context.steps:
+            if isinstance(step, HostStep):
+                finished.append(step)
+                continue
+            calls: list[NativeStep] = []
+            if isinstance(step, StripsStep):
+                step.values["first"] = row
+                base = FIRST_BINDING + len(self.static.inputs) + len(self.bindings)
+                for name, offset in step.local.items():
+                    tensors[name] = PlannedTensor(self.context.types[name], base, offset, name)
+                calls = [self._finish(call, tensors) for strip in step.strips for call in strip]
+                row += len(calls)
+            finished.append(self._finish(step, tensors)._replace(calls=tuple(calls)))
+        return finished
+
+    def _finish(self, step: KernelStep, tensors: Mapping[str, PlannedTensor]) -> NativeStep:
         given, names = step.values, step.kernel.params.names or ()
         if len(names) != len(given) or not all(map(given.__contains__, names)):
             raise PlanError(

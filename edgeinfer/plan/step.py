@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from edgeinfer.abi import WORKER
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
+from edgeinfer.plan.memory import align
 
 
 class KernelStep:
@@ -43,6 +45,45 @@ class KernelStep:
         self.in_place = in_place
         names = [value for value in values.values() if type(value) is str and value]
         self.reads = tuple([name for name in names if name not in writes])
+
+
+class StripsStep(KernelStep):
+    """Several calls for each strip of rows of a picture, all calls of a strip by one worker.
+
+    Attributes:
+        strips: the calls of each strip in turn; every strip has as many.
+        local: places of tensors that calls of one strip hand on, in bytes from the worker's own base.
+        local_bytes: how many bytes these are.
+        nodes: names of the nodes that it does.
+        values: as for ``KernelStep``; ``first`` is set when the plan's table is known.
+    """
+
+    def __init__(
+        self,
+        kernel: KernelRow,
+        strips: list[list[KernelStep]],
+        local: dict[str, int],
+        local_bytes: int,
+        bases: int,
+        writes: tuple[str, ...],
+        nodes: list[str],
+        op: str,
+        macs: int,
+    ) -> None:
+        self.strips = strips
+        self.local = local
+        self.local_bytes = local_bytes
+        self.nodes = nodes
+        calls = [call for strip in strips for call in strip]
+        local_start = align(WORKER.itemsize + (bases + 1) * 8)
+        scratch_start = local_start + align(local_bytes)
+        values: dict[str, int | float | str] = {
+            "first": 0, "calls": len(strips[0]), "bases": bases, "local_start": local_start,
+            "scratch_start": scratch_start, "tiles": len(strips),
+        }  # fmt: skip
+        scratch = scratch_start + max(call.scratch_bytes for call in calls)
+        super().__init__(kernel, values, writes, " + ".join(nodes), op, scratch, macs)
+        self.reads = tuple(dict.fromkeys(name for call in calls for name in call.reads if name not in local))
 
 
 class HostStep:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from edgeinfer.abi import ALIGNMENT, ARENA
 from edgeinfer.errors import PlanError
 from edgeinfer.plan.lifetimes import tensor_lifetimes
 from edgeinfer.plan.plan import NativeStep, Plan
+from edgeinfer.plan.step import StripsStep
 
 
 def verify_arena(plan: Plan) -> None:
@@ -27,6 +30,9 @@ def verify_arena(plan: Plan) -> None:
         if isinstance(step, NativeStep)
         for source, target in step.call.in_place
     }
+    for native in plan.native_steps():
+        if isinstance(native.call, StripsStep):
+            _verify_strips(native.call, plan)
     names = [name for name in plan.arena_tensors() if name in lifetimes]
     if not names:
         return
@@ -50,5 +56,31 @@ def verify_arena(plan: Plan) -> None:
             )
     for name, tensor in plan.tensors.items():
         owner = plan.tensors[tensor.owner]
-        if tensor.base == ARENA and (tensor.offset != owner.offset or tensor.nbytes > owner.nbytes):
+        start_in_owner = tensor.offset - owner.offset
+        if tensor.base == ARENA and not 0 <= start_in_owner <= owner.nbytes - tensor.nbytes:
             raise PlanError(f"tensor '{name}' does not lie within '{tensor.owner}', whose memory it shares")
+
+
+def _verify_strips(step: StripsStep, plan: Plan) -> None:
+    """Check that strips write each byte of their picture once, and that what they hand on shares no bytes."""
+    (written,) = step.writes
+    owner = plan.tensors[plan.tensors[written].owner]
+    parts = sorted(
+        (plan.tensors[name].offset, plan.tensors[name].nbytes)
+        for strip in step.strips for call in strip for name in call.writes if name not in step.local
+    )  # fmt: skip
+    end = owner.offset
+    for offset, size in parts:
+        if offset != end:
+            raise PlanError(f"strips of '{written}' overlap or leave out bytes at {min(offset, end)}")
+        end += size
+    if end != owner.offset + owner.nbytes:
+        raise PlanError(f"strips of '{written}' end at {end}, not with its {owner.nbytes} bytes")
+    for strip in step.strips:
+        local = {name for call in strip for name in (*call.reads, *call.writes) if name in step.local}
+        places = sorted((step.local[name], plan.tensors[name].nbytes, name) for name in local)
+        for (start, size, name), (after, _, other) in itertools.pairwise(places):
+            if start + size > after:
+                raise PlanError(f"tensors '{name}' and '{other}' of one strip share bytes")
+        if places and sum(places[-1][:2]) > step.local_bytes:
+            raise PlanError(f"tensor '{places[-1][2]}' ends beyond the memory of a strip")

@@ -46,8 +46,7 @@ class Executor:
         self._params, offsets = plan.params_block()
         addresses = kernels.load(plan.kernel_names())
         self._table = np.zeros(len(offsets), STEP)
-        native = list(plan.native_steps())
-        self._table["kernel"] = [addresses[step.call.kernel.name] for step in native]
+        self._table["kernel"] = [addresses[step.call.kernel.name] for step in plan.table()]
         self._table["params"] = self._params.ctypes.data + np.array(offsets, np.int64)
         count = len(plan.inputs) + len(plan.outputs)
         self._bases = np.zeros(FIRST_BINDING + count, np.int64)

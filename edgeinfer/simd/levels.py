@@ -25,6 +25,7 @@ class Level:
         in_order: whether inner loops of floats are for cores that do everything in order; others have more to execute.
         float16: whether there is float16 arithmetic, with twice the lanes of float32.
         tile_registers: whether there are registers of tiles beside vectors, with instructions that multiply matrices.
+        cache_bytes: how much of a worker's own data stays in its core's cache, about half of the second level.
         dot: how products of bytes are added up, see ``edgeinfer.simd.byte_tile``.
         base: the level below, whose tiles a kernel has here where it names none for this level.
         like: a level of another architecture with as many lanes and registers, whose tiles serve here too.
@@ -42,6 +43,7 @@ class Level:
     in_order: bool = False
     float16: bool = False
     tile_registers: bool = False
+    cache_bytes: int = 256 * 1024
     dot: str = "pairs"
     base: str = ""
     like: str = ""
@@ -98,18 +100,21 @@ LEVELS = {
         Level(
             "amx", "x86_64", 16, 32, "x86-64-v4",
             "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16",
-            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16, AMX TILE, INT8, BF16", tile_registers=True, dot="vpdpbusd",
-            base="bf16",
+            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16, AMX TILE, INT8, BF16", tile_registers=True,
+            cache_bytes=1024 * 1024, dot="vpdpbusd", base="bf16",
         ),
         Level(
             "bf16", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni,+avx512bf16",
-            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16", dot="vpdpbusd", base="vnni",
+            "AVX-512 F, BW, CD, DQ, VL, VNNI, BF16", cache_bytes=512 * 1024, dot="vpdpbusd", base="vnni",
         ),
         Level(
             "vnni", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit,+avx512vnni", "AVX-512 F, BW, CD, DQ, VL, VNNI",
-            dot="vpdpbusd", base="avx512",
+            cache_bytes=512 * 1024, dot="vpdpbusd", base="avx512",
         ),
-        Level("avx512", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit", "AVX-512 F, BW, CD, DQ, VL"),
+        Level(
+            "avx512", "x86_64", 16, 32, "x86-64-v4", "-prefer-256-bit", "AVX-512 F, BW, CD, DQ, VL",
+            cache_bytes=512 * 1024,
+        ),
         Level(
             "avxvnni", "x86_64", 8, 16, "x86-64-v3", "+avxvnni", "AVX2, FMA, F16C, BMI, AVX-VNNI",
             dot="vpdpbusd", base="avx2",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgeinfer.graph import Graph
+from edgeinfer.plan.strips import CHAINS, WHOLE
 from edgeinfer.quantize.backend import Feeds, Run
 from edgeinfer.runtime.session import Session
 
@@ -30,7 +31,7 @@ class SessionBackend:
 
     def node_seconds(self, graph: Graph, feeds: Feeds) -> dict[str, float]:
         """The least time of each node with one thread."""
-        with Session(graph, threads=1) as session:
+        with Session(graph, threads=1, choices={CHAINS: WHOLE}) as session:
             runs = [session.profile(feeds) for _ in range(PROFILES)]
         seconds: defaultdict[str, float] = defaultdict(float)
         for steps in zip(*runs, strict=True):

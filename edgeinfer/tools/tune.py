@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from edgeinfer.errors import KernelError
 from edgeinfer.graph import Graph
+from edgeinfer.plan.step import StripsStep
+from edgeinfer.plan.strips import CHAINS, WHOLE
 from edgeinfer.runtime.session import Session
 from edgeinfer.runtime.tuning import write_choices
 from edgeinfer.tools.bench import random_inputs
@@ -31,7 +34,8 @@ class Tuned:
 
     Attributes:
         nodes: number of nodes with several kernels.
-        choices: the kernels that were quicker than the planner's, by node; empty if that made runs no quicker.
+        choices: the kernels that were quicker than the planner's, by node, and whether chains of nodes are better run
+            node by node; empty if that made runs no quicker.
         before_ms: median time of a run as planned.
         after_ms: median time with the choices found.
         path: the file that was written.
@@ -59,15 +63,17 @@ def tune(graph: Graph, shapes: Mapping[str, tuple[int, ...]], threads: int | str
     with Session(graph, threads, precision=precision, choices={}) as session:
         wanted = default_shapes(session.inputs, shapes)
         feeds = random_inputs(session.inputs, wanted)
-        candidates = session.plan(wanted).candidates
+        plan = session.plan(wanted)
+        candidates = plan.candidates
         path = session.tuning_file(wanted)
     several = {node: kernels for node, kernels in candidates.items() if len(kernels) > 1}
+    has_chains = any(isinstance(step.call, StripsStep) for step in plan.native_steps())
     best: dict[str, tuple[float, str]] = {}
     planned: dict[str, float] = {}
     for index in range(max(map(len, several.values()), default=0)):
         # The first candidate is the planner's own.
         choices = {node: kernels[index] for node, kernels in several.items() if index < len(kernels)}
-        seconds = _node_seconds(graph, feeds, threads, precision, choices)
+        seconds = _node_seconds(graph, feeds, threads, precision, {**choices, CHAINS: WHOLE})
         for node, kernel in choices.items():
             if index == 0:
                 planned[node] = seconds[node]
@@ -75,7 +81,9 @@ def tune(graph: Graph, shapes: Mapping[str, tuple[int, ...]], threads: int | str
             elif seconds[node] < best[node][0]:
                 best[node] = (seconds[node], kernel)
     choices = {node: kernel for node, (_, kernel) in best.items() if kernel != several[node][0]}
-    before, after = _in_turn(graph, feeds, threads, precision, choices)
+    tried = [choices, {**choices, CHAINS: WHOLE}] if has_chains else [choices]
+    before, *afters = _in_turn(graph, feeds, threads, precision, [{}, *tried])
+    after, choices = min(zip(afters, tried, strict=True), key=lambda pair: pair[0])
     if not choices or after > _BETTER_RUN * before:
         choices, after = {}, before
     try:
@@ -100,19 +108,19 @@ def _node_seconds(
 
 
 def _in_turn(
-    graph: Graph, feeds: Feeds, threads: int | str, precision: str, choices: Mapping[str, str]
-) -> tuple[float, float]:
-    """Median times of runs as planned and with choices, in turn."""
-    with (
-        Session(graph, threads, precision=precision, choices={}) as plain,
-        Session(graph, threads, precision=precision, choices=choices) as tuned,
-    ):
-        times: tuple[list[float], list[float]] = ([], [])
+    graph: Graph, feeds: Feeds, threads: int | str, precision: str, several: Sequence[Mapping[str, str]]
+) -> list[float]:
+    """Median times of runs with each of several choices, in turn."""
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(Session(graph, threads, precision=precision, choices=choices)) for choices in several
+        ]
+        times: list[list[float]] = [[] for _ in sessions]
         for turn in range(TURNS + 1):
-            for session, kept in zip((plain, tuned), times, strict=True):
+            for session, kept in zip(sessions, times, strict=True):
                 session.run(feeds)
                 start = time.perf_counter()
                 session.run(feeds)
                 if turn:
                     kept.append(time.perf_counter() - start)
-    return float(np.median(times[0])), float(np.median(times[1]))
+    return [float(np.median(kept)) for kept in times]

@@ -14,7 +14,7 @@ target triple = "${triple}"
 
 @"${name}.weights" = internal constant [${weight_bytes} x i8] c"${weights}", align 64
 @"${name}.params" = internal constant [${params_bytes} x i8] c"${params}", align 64
-@"${name}.steps" = internal constant [${step_count} x ${row_type}] [${steps}], align 64
+@"${name}.steps" = internal constant [${row_count} x ${row_type}] [${steps}], align 64
 @"${name}.info" = internal constant [${info_bytes} x i8] c"${info}", align 64
 ${tensors}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from edgeinfer.plan.kernel_set import KernelRow, KernelSet
 from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.step import KernelStep, Step
 from edgeinfer.records import NamedTuple
+
+Made = TypeVar("Made")
 
 # Names of the operators that each module of this folder lowers, of whatever domain.
 INDEX = NameIndex(
@@ -86,7 +89,8 @@ class LoweringContext:
         types: type of every tensor.
         constants: contents of constant tensors.
         steps: the steps so far.
-        aliases: tensors that share the memory of another, whole: alias name to owner name.
+        aliases: tensors that share the memory of another: alias name to owner name.
+        offsets: where those begin that are only a part of it, in bytes from its first.
         precision: number format, see ``Session``.
         packed_names: names of constants made from others, by (source, packing).
         packings: constants that are yet to be made, by name.
@@ -95,6 +99,7 @@ class LoweringContext:
         repeated: pictures that repeat the pixels of others: a reader may take these instead.
         normalised: pictures that are others normalised: a reader may take these instead, and normalise what it reads.
         readers: how many nodes and outputs of the graph read each tensor.
+        bindings: how many inputs and outputs the graph has.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class LoweringContext:
         precision: str = "float32",
         choices: Mapping[str, str] | None = None,
         readers: Mapping[str, int] | None = None,
+        bindings: int = 0,
     ) -> None:
         self.kernels = kernels
         self.threads = threads
@@ -114,6 +120,7 @@ class LoweringContext:
         self.constants = constants
         self.steps: list[Step] = []
         self.aliases: dict[str, str] = {}
+        self.offsets: dict[str, int] = {}
         self.packed_names: dict[tuple[str, str], str] = {}
         self.packings: dict[str, Packing] = {}
         self.precision = precision
@@ -122,7 +129,9 @@ class LoweringContext:
         self.repeated: dict[str, RepeatedPicture] = {}
         self.normalised: dict[str, NormalisedPicture] = {}
         self.readers = readers or {}
+        self.bindings = bindings
         self._earlier = packed or {}
+        self._made: dict[tuple[Hashable, ...], Any] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The static shape of a tensor."""
@@ -190,6 +199,12 @@ class LoweringContext:
             self.types[name] = TensorType(DType.of(how.source), how.shape)
         return self.packed_names[key]
 
+    def once(self, key: tuple[Hashable, ...], make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, made once for each ``key``: a node may be lowered several times, for strips of rows."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def new_constant(self, stem: str, array: np.ndarray) -> str:
         """A new constant tensor."""
         return self._add_constant(stem, np.ascontiguousarray(array))
@@ -203,6 +218,17 @@ class LoweringContext:
     def alias(self, output: str, source: str) -> None:
         """Declare that ``output`` is the same bytes as ``source`` (Reshape, Flatten, Identity, …)."""
         self.aliases[output] = source
+
+    def rows_of(self, source: str, image: int, first: int, last: int) -> str:
+        """A tensor that is rows ``first`` to before ``last`` of one image of a picture, channels last."""
+        known = self.types[source]
+        _, height, width, channels = self.shape(source)
+        row_bytes = width * channels * known.dtype.itemsize
+        name = self._fresh(f"{source}.rows")
+        self.types[name] = TensorType(known.dtype, (1, last - first, width, channels))
+        self.alias(name, source)
+        self.offsets[name] = (image * height + first) * row_bytes
+        return name
 
     def step(
         self,

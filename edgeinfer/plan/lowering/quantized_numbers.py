@@ -53,6 +53,12 @@ def read_quantization(node: Node, context: LoweringContext, out_channels: int, o
     Raises:
         NotNative: if one is computed at run time, or inputs, weights or output are not 8 bits wide.
     """
+    return context.once(
+        ("quantization", node.name, *node.inputs[1:]), lambda: _quantization(node, context, out_channels, out_axis)
+    )
+
+
+def _quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
     x, _, _, weight, *_ = node.inputs
     if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
         raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
