@@ -41,26 +41,38 @@ PATCH_OVERHANG = 64
 # By rows and vectors of tiles of products of words: what they took on Zen 3 beside the quickest.
 WORD_TILE_COSTS = {(4, 2): 1.17, (5, 2): 1.03, (7, 1): 1.1}
 
+# A block's weights beyond this size come from the second-level cache for every tile, no quicker than tiles of so many
+# rows need them.
+FIRST_LEVEL_BYTES = 24 * 1024
+WEIGHTS_PACE = 4.5
 
-def choose_tile(rows: list[KernelRow], out_width: int, out_channels: int, lanes: int) -> KernelRow:
-    """The kernel whose tiles waste the least on an output of this width and number of channels."""
+
+def choose_tile(rows: list[KernelRow], out_width: int, out_channels: int, lanes: int, summands: int = 0) -> KernelRow:
+    """The kernel whose tiles waste the least on an output of this width and number of channels.
+
+    ``summands`` counts the units that are added up for an output, 0 where weights do not matter.
+    """
 
     def cycles(row: KernelRow) -> float:
         columns = row.traits["columns"]
         work = tiled_width(row, out_width, lanes) * math.ceil(out_channels / columns) * columns
-        return work * tile_cost(row, lanes)
+        return work * tile_cost(row, lanes, summands)
 
     return min(rows, key=cycles)
 
 
-def tile_cost(kernel: KernelRow, lanes: int) -> float:
-    """How long a kernel's tile takes for each multiply-add, beside one that nothing holds up."""
+def tile_cost(kernel: KernelRow, lanes: int, summands: int = 0) -> float:
+    """How long a kernel's tile takes for each multiply-add, beside one that nothing holds up; see ``choose_tile``."""
     height, vectors = kernel.traits["rows"], kernel.traits["columns"] // lanes
     if kernel.traits.get("words"):
         return WORD_TILE_COSTS.get((height, vectors), 1.0)
     # A tile of r rows and v vectors loads r + v registers for r * v multiply-adds; near one load for each multiply-add
     # the loads set the pace.
-    return max(1.0, 0.2 + 0.9 * (height + vectors) / (height * vectors))
+    cost = max(1.0, 0.2 + 0.9 * (height + vectors) / (height * vectors))
+    if summands * kernel.traits["columns"] * kernel.element_bytes > FIRST_LEVEL_BYTES:
+        # A tile reads v vectors of weights for r * v multiply-adds.
+        cost = max(cost, WEIGHTS_PACE / height)
+    return cost
 
 
 def tiled_width(kernel: KernelRow, out_width: int, lanes: int) -> int:
@@ -151,7 +163,8 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
         raise NotNative(f"there are no {products} convolutions at this level")
     lanes = kernels.lanes_of(rows[0])
     group_channels = geometry.out_channels // geometry.groups
-    direct = choose_tile(rows, geometry.out_width, group_channels, lanes)
+    summands = units_of(geometry, rows[0]).channels * math.prod(geometry.kernel)
+    direct = choose_tile(rows, geometry.out_width, group_channels, lanes, summands)
     units = units_of(geometry, direct)
     cycles = direct_cycles(units, direct, lanes) + _waiting_cycles(units, direct)
     choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]

@@ -14,6 +14,8 @@ TASK_MACS = 400_000
 # Nor are those that read fewer weights, where there are few pixels.
 TASK_WEIGHTS = 64 * 1024
 TASKS_PER_THREAD = 4
+# With so many output channels by pixel or more, weights are shared out and every worker reads all pixels.
+WEIGHTS_BY_PIXELS = 4
 
 
 class Tasks(NamedTuple):
@@ -88,7 +90,11 @@ def cut_tasks(
 
     blocks = math.ceil(geometry.out_channels // geometry.groups / tile_columns)
     pixel_tasks = images * row_tasks * column_tasks
-    if threads > 1 and pixel_tasks < wanted and geometry.kernel == (1, 1) and columns > 2 * tile_rows:
+    pixels = geometry.batch * geometry.height * geometry.width
+    cuts_rows = geometry.kernel == (1, 1) and columns > 2 * tile_rows
+    if blocks >= wanted and geometry.out_channels >= WEIGHTS_BY_PIXELS * pixels:
+        cuts_rows = False
+    if threads > 1 and pixel_tasks < wanted and cuts_rows:
         columns = max(
             tile_rows, least_pixels, math.ceil(geometry.out_width * pixel_tasks / wanted / tile_rows) * tile_rows
         )
