@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_f32, buffer_u8, claim
+from edgeinfer.simd.quotient import MOST_DIVIDED, division
 from edgeinfer.simd.vectors import select
 
 # flip: 128 for signed bytes, whose zero point is then 128 larger; low, high: bounds less the zero point
@@ -23,11 +25,20 @@ def f32_quantize(simd: Simd) -> Callable[..., None]:
     octets = byte_vectors(simd)
     store_bytes, store_first_bytes = octets.store, octets.store_first
     store_group, group = octets.store_group, octets.group
+    divide_by, divide = division(simd).by, division(simd).divide
+
+    @njit(forceinline=True, error_model="numpy")
+    def scaled(value: Any, scale: Any) -> Any:
+        """Quotients; where they are made by multiplication, numbers beyond every byte stay so, and NaN is the least."""
+        if scale[3]:
+            value = select(value > splat(-MOST_DIVIDED), value, splat(-MOST_DIVIDED))
+            value = select(value < splat(MOST_DIVIDED), value, splat(MOST_DIVIDED))
+        return divide(value, scale)
 
     def body(p: Any, worker: Any) -> None:
         x, y = buffer_f32(worker, p.x), buffer_u8(worker, p.y)
         least, most, zero_point = np.float32(p.low), np.float32(p.high), p.zero_point
-        scale, low, high = splat(np.float32(p.scale)), splat(least), splat(most)
+        scale, low, high = divide_by(np.float32(p.scale), True), splat(least), splat(most)
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
@@ -36,15 +47,15 @@ def f32_quantize(simd: Simd) -> Callable[..., None]:
             stop = min(p.count, start + p.task_count)
             whole = start + (stop - start) // group * group
             for i in range(start, whole, group):
-                a, b = load(x, i) / scale, load(x, i + lanes) / scale
-                c, d = load(x, i + 2 * lanes) / scale, load(x, i + 3 * lanes) / scale
+                a, b = scaled(load(x, i), scale), scaled(load(x, i + lanes), scale)
+                c, d = scaled(load(x, i + 2 * lanes), scale), scaled(load(x, i + 3 * lanes), scale)
                 a, b = select(a > low, a, low), select(b > low, b, low)
                 c, d = select(c > low, c, low), select(d > low, d, low)
                 store_group(y, i, (a, b, c, d), zero_point, least, most)
             for i in range(whole, stop, lanes):
                 count = stop - i
                 value = load(x, i) if count >= lanes else load_first(x, i, count)
-                value = value / scale
+                value = scaled(value, scale)
                 value = select(value > low, value, low)
                 value = select(value < high, value, high)
                 if count >= lanes:

@@ -21,7 +21,7 @@ PACKED_TILES = {"amx": [(32, 2)]}
 FINISHED_ROWS = 8
 
 
-@kernel_family("qu8_amx_conv", PARAMS, TILES, width=4)
+@kernel_family("qu8_amx_conv", PARAMS, TILES, width=4, adds=1)
 def qu8_amx_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride and dilation, one group, whose channels are a multiple of 4."""
     reader = of_images(patch_reader(simd, zero_point_border))

@@ -99,7 +99,7 @@ def quantized_arithmetic(
     )
 
 
-@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4, by_matrix=1)
+@kernel_family("qu8_conv", QUANTIZED_CONV_PARAMS, TILES, width=4, by_matrix=1, adds=1)
 def qu8_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride, dilation and group whose channels are a multiple of 4."""
     return direct_conv(quantized_arithmetic(simd, tile_rows, vectors, patch_reader(simd, zero_point_border)))

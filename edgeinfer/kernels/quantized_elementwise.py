@@ -9,9 +9,11 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.activation_codes import BINARY_CODES
+from edgeinfer.kernels.byte_sums import dequantizer
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
+from edgeinfer.simd.quotient import MOST, division
 
 # As the float kernel's; flips and zero points as in QUANTIZE_PARAMS; low and high bound the integers less y's zero
 # point.
@@ -30,35 +32,29 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
     """``y = quantize(clamp(dequantize(a) + dequantize(b)))``, or the product; dimensions as in ``f32_binary``."""
     lanes, splat, clamp = simd.lanes, simd.splat, simd.clamp
     octets = byte_vectors(simd)
-    load, load_first, store, store_first = octets.load, octets.load_first, octets.store, octets.store_first
-    load_group, store_group, group = octets.load_group, octets.store_group, octets.group
+    divide_by, divide = division(simd).by, division(simd).divide
+    several, vector = dequantizer(simd).group, dequantizer(simd).vector
+    store, store_first, store_group, group = octets.store, octets.store_first, octets.store_group, octets.group
 
     @njit(forceinline=True, error_model="numpy")
     def combined(left: Any, right: Any, product: Any, y_scale: Any) -> Any:
-        return (left * right if product else left + right) / y_scale
-
-    @njit(forceinline=True, error_model="numpy")
-    def several(x: Any, at: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
-        a, b, c, d = load_group(x, at, flip)
-        return (a - zero_point) * scale, (b - zero_point) * scale, (c - zero_point) * scale, (d - zero_point) * scale
+        return divide(left * right if product else left + right, y_scale)
 
     @njit(forceinline=True, error_model="numpy")
     def operand(x: Any, at: Any, i: Any, inner: Any, count: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
         if inner == 0:
             value = splat(np.float32(x[at] ^ flip))
-        elif count >= lanes:
-            value = load(x, at + i, flip)
-        else:
-            value = load_first(x, at + i, count, flip)
-        return (value - zero_point) * scale
+            return (value - zero_point) * scale
+        return vector(x, at + i, count, flip, zero_point, scale)
 
     def body(p: Any, worker: Any) -> None:
         a, b, y = buffer_u8(worker, p.a), buffer_u8(worker, p.b), buffer_u8(worker, p.y)
-        a_scale, b_scale, y_scale = (
-            splat(np.float32(p.a_scale)), splat(np.float32(p.b_scale)), splat(np.float32(p.y_scale)),
-        )  # fmt: skip
+        a_factor, b_factor = np.float32(p.a_scale), np.float32(p.b_scale)
+        a_scale, b_scale = splat(a_factor), splat(b_factor)
         a_zero, b_zero = splat(np.float32(p.a_zero_point)), splat(np.float32(p.b_zero_point))
         least, most, y_zero, product = np.float32(p.low), np.float32(p.high), p.y_zero_point, p.operator == _MUL
+        largest = a_factor * b_factor if product else max(a_factor, b_factor)
+        y_scale = divide_by(np.float32(p.y_scale), largest <= MOST)
         low, high, a_flip, b_flip, inner = splat(least), splat(most), p.a_flip, p.b_flip, p.inner
         by_group = p.a_inner != 0 and p.b_inner != 0
         while True:

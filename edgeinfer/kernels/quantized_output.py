@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from edgeinfer.kernels.byte_sums import residual_adder
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
 from edgeinfer.kernels.epilogue import pixel_activation, row_activation
 from edgeinfer.kernels.registry import Simd, struct
@@ -18,9 +19,13 @@ from edgeinfer.simd.tile import TileOps
 
 # multipliers: per output channel; fill: four bytes of x_zero_point; float_y: whether y is float32; tile_scratch: floats
 # of scratch before a tile's place; plain_y: whether y's rounding is plain, see edgeinfer.simd.rounding; flip: 128 where
-# kernels of words read unsigned bytes, else 0.
-QUANTIZED_CONV_INTEGERS = f"{CONV_INTEGERS} multipliers fill y_zero_point float_y tile_scratch plain_y flip"
-QUANTIZED_CONV_FLOATS = f"{CONV_FLOATS} y_scale"
+# kernels of words read unsigned bytes, else 0. With a residual, y is read again and becomes the sum of both: own_… tell
+# what its bytes stand for before, residual_… those of the residual, sum_… those of the sum and its bounds.
+QUANTIZED_CONV_INTEGERS = (
+    f"{CONV_INTEGERS} multipliers fill y_zero_point float_y tile_scratch plain_y flip"
+    " own_flip own_zero_point residual_flip residual_zero_point sum_zero_point"
+)
+QUANTIZED_CONV_FLOATS = f"{CONV_FLOATS} y_scale own_scale residual_scale sum_scale sum_low sum_high"
 QUANTIZED_CONV_PARAMS = struct(QUANTIZED_CONV_INTEGERS, QUANTIZED_CONV_FLOATS)
 
 
@@ -46,17 +51,19 @@ def quantized_output(simd: Simd, ops: TileOps, down: bool = False) -> QuantizedO
     Rows of a tile are neighbouring pixels of a row of y, or with ``down`` of a column.
     """
     clamp, store_tile, store_bytes = ops.clamp, ops.store, store_bytes_of(simd, ops.type)
-    activate_pixels, activated = pixel_activation(simd), _activated_tile(simd, ops)
+    activate_pixels, activated, add = pixel_activation(simd), _activated_tile(simd, ops), residual_adder(simd)
 
     @njit(forceinline=True, error_model="numpy")
     def buffers(p: Any, worker: Any) -> Any:
         step = p.y_row if down else p.y_pixel
         bounds = np.float32(p.low), np.float32(p.high), p.y_zero_point, step, p.float_y, p.activation
-        return buffer_f32(worker, p.y), buffer_u8(worker, p.y), advance(scratch_f32(worker), p.tile_scratch), bounds
+        y_bytes = buffer_u8(worker, p.y)
+        residual = buffer_u8(worker, p.residual) if p.residual >= 0 else y_bytes
+        return buffer_f32(worker, p.y), y_bytes, advance(scratch_f32(worker), p.tile_scratch), bounds, residual
 
     @njit(forceinline=True, error_model="numpy")
     def write(tile: Any, buffers: Any, p: Any, place: Any, rows: Any, columns: Any) -> None:
-        y, y_bytes, memory, (low, high, zero_point, step, float_y, activation) = buffers
+        y, y_bytes, memory, (low, high, zero_point, step, float_y, activation), _ = buffers
         if float_y != 0:
             store_tile(clamp(tile, low, high), y, place, step, rows, columns)
         else:
@@ -69,6 +76,13 @@ def quantized_output(simd: Simd, ops: TileOps, down: bool = False) -> QuantizedO
     def finish_task(buffers: Any, p: Any, start: Any, rows: Any, columns: Any, channels: Any) -> None:
         if p.activation != 0 and p.float_y != 0:
             activate_pixels(buffers[-1][0], start, p, rows, columns, channels)
+        if p.residual >= 0:
+            add(
+                buffers[-1][1], buffers[-1][4], start, rows, p.y_row, columns, p.y_pixel, channels,
+                p.own_flip, p.own_zero_point, np.float32(p.own_scale), p.residual_flip, p.residual_zero_point,
+                np.float32(p.residual_scale), p.sum_zero_point, np.float32(p.sum_scale), np.float32(p.sum_low),
+                np.float32(p.sum_high),
+            )  # fmt: skip
 
     return QuantizedOutput(buffers, write, finish_task)
 

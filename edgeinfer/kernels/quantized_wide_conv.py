@@ -28,7 +28,7 @@ TILES = {"avx2": [(6, 2), (5, 2), (4, 2), (7, 1)], "avxvnni": []}
 POINTWISE_TILES = {"avx2": [(6, 2), (5, 2)], "avxvnni": []}
 
 
-@kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2, words=1, x_offset=128)
+@kernel_family("qu8_wide_conv", QUANTIZED_CONV_PARAMS, TILES, width=2, words=1, x_offset=128, adds=1)
 def qu8_wide_conv(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """Convolution with any kernel size, stride and dilation, one group."""
     inner = with_prefetches(word_products(simd, tile_rows, vectors), vectors * simd.lanes, 2)

@@ -44,20 +44,28 @@ def word_arithmetic(simd: Simd, tile_rows: int, vectors: int, filtering: Integer
     )  # fmt: skip
 
 
-@kernel_family("qu8_winograd4x4", QUANTIZED_CONV_PARAMS, TILES, words=1, x_offset=128, output=4)
+@kernel_family("qu8_winograd4x4", QUANTIZED_CONV_PARAMS, TILES, words=1, x_offset=128, output=4, adds=1)
 def qu8_winograd4x4(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 1 and dilation 1, one group; ``task_rows`` and ``task_columns`` count tiles."""
     return winograd_conv(word_arithmetic(simd, tile_rows, vectors, F43))
 
 
-@kernel_family("qu8_winograd2x2", QUANTIZED_CONV_PARAMS, SMALL_TILES, words=1, x_offset=128, output=2)
+@kernel_family("qu8_winograd2x2", QUANTIZED_CONV_PARAMS, SMALL_TILES, words=1, x_offset=128, output=2, adds=1)
 def qu8_winograd2x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``qu8_winograd4x4``, with tiles of 2x2 pixels."""
     return winograd_conv(word_arithmetic(simd, tile_rows, vectors, F23))
 
 
 @kernel_family(
-    "qu8_winograd4x4_stride2_3x3", QUANTIZED_CONV_PARAMS, SMALL_TILES, words=1, x_offset=128, output=4, taps=2, stride=2
+    "qu8_winograd4x4_stride2_3x3",
+    QUANTIZED_CONV_PARAMS,
+    SMALL_TILES,
+    words=1,
+    x_offset=128,
+    output=4,
+    taps=2,
+    stride=2,
+    adds=1,
 )
 def qu8_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """3x3 convolution with stride 2 and dilation 1, one group, by F(4, 2)."""
@@ -65,7 +73,15 @@ def qu8_winograd4x4_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Cal
 
 
 @kernel_family(
-    "qu8_winograd2x2_stride2_3x3", QUANTIZED_CONV_PARAMS, SMALL_TILES, words=1, x_offset=128, output=2, taps=2, stride=2
+    "qu8_winograd2x2_stride2_3x3",
+    QUANTIZED_CONV_PARAMS,
+    SMALL_TILES,
+    words=1,
+    x_offset=128,
+    output=2,
+    taps=2,
+    stride=2,
+    adds=1,
 )
 def qu8_winograd2x2_stride2_3x3(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., None]:
     """As ``qu8_winograd4x4_stride2_3x3``, by F(2, 2)."""

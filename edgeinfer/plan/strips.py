@@ -30,7 +30,7 @@ from edgeinfer.records import NamedTuple
 CHAINS, WHOLE = "chains", "whole"
 # By how much of the work a worker may have more to do with strips, where it need not wait for others in return, or
 # not for memory; and by how much for the sake of workers of unequal speed.
-MOST_EXTRA, MOST_EXTRA_ALONE, MOST_EXTRA_TO_BALANCE = 0.2, 0.12, 0.05
+MOST_EXTRA, MOST_EXTRA_ALONE, MOST_EXTRA_TO_BALANCE = 0.2, 0.08, 0.05
 STRIPS_PER_THREAD = 2
 
 

@@ -84,6 +84,11 @@ class Level:
         return bool(self.base) and LEVELS[self.base].in_order == self.in_order
 
     @property
+    def fuses(self) -> bool:
+        """Whether vectors have multiply-adds that round once."""
+        return self.architecture in ("aarch64", "riscv64") or (self.architecture == "x86_64" and self.name != "v128")
+
+    @property
     def keeps_nan(self) -> bool:
         """Whether one instruction gives the greater of two numbers, or NaN if either is."""
         return self.architecture == "aarch64"

@@ -31,6 +31,7 @@ from edgeinfer.plan.lowering.quantized_depthwise import (
     pack_integer_depthwise,
 )
 from edgeinfer.plan.lowering.quantized_numbers import (
+    NO_SUM,
     Quantization,
     bias_less_zero_point,
     fill_unit,
@@ -312,7 +313,7 @@ def _emit_quantized_depthwise(
         raise NotNative(f"{channels} channels of signed bytes; there are only kernels for multiples of {QUAD}")
     values: dict[str, int | float | str] = {
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers), **tasks.fields,
-        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+        "x": x, "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel), **NO_SUM,
         "tile_scratch": tasks.scratch_bytes // 4,
         "w": context.packed(node.inputs[3], f"{numbers.part}{packing}", lambda _: pack(numbers.weight)),
         "bias": context.new_constant(f"{node.name}.bias", bias),

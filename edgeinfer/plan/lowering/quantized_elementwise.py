@@ -12,7 +12,8 @@ from edgeinfer.ops.quantized_products import integer_bounds
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
 from edgeinfer.plan.lowering.elementwise import broadcast_fields, element_tasks, operands_in_place
-from edgeinfer.plan.lowering.quantization import byte_scale, constant_input, require_bytes
+from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale, constant_input, require_bytes
+from edgeinfer.plan.step import KernelStep
 
 
 @lowering("QAdd", "QMul", domain=FUSED)
@@ -28,6 +29,12 @@ def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
     # Bounds of numbers before division and rounding, which keep their order, are bounds of integers behind them.
     name, parameters = node.attributes.get("activation", "") or "Clip", node.attributes.get("activation_parameters", ())
     low, high = integer_bounds(name, parameters, np.float32(result.scale), result.zero_point, context.dtype(y))
+    if node.op == "QAdd" and context.shape(a) == context.shape(b) == context.shape(y):
+        bounds = float(low), float(high)
+        if _add_to_convolution(context, a, b, y, left, right, result, bounds) or _add_to_convolution(
+            context, b, a, y, right, left, result, bounds
+        ):
+            return
     values: dict[str, int | float | str] = {
         **broadcast_fields(node, context, a, b, y), "operator": BINARY_CODES[node.op[1:]],
         "a_flip": left.flip, "b_flip": right.flip, "a_zero_point": left.unsigned_zero_point,
@@ -36,6 +43,41 @@ def lower_quantized_binary(node: Node, context: LoweringContext) -> None:
     }  # fmt: skip
     in_place = operands_in_place(context, values, y)
     context.step(context.kernels.only("qu8_binary"), node, values, (y,), in_place=in_place)
+
+
+def _add_to_convolution(
+    context: LoweringContext,
+    own: str,
+    residual: str,
+    y: str,
+    own_scale: ByteScale,
+    residual_scale: ByteScale,
+    result: ByteScale,
+    bounds: tuple[float, float],
+) -> bool:
+    """Let the step that makes ``own`` add the residual, if it is a convolution that can and nothing else reads it."""
+    source = residual
+    while source in context.aliases:
+        source = context.aliases[source]
+    writers = {name: [i for i, step in enumerate(context.steps) if name in step.writes] for name in (own, source)}
+    index = writers[own][0] if len(writers[own]) == 1 else -1
+    if context.readers.get(own) != 1 or max(writers[source], default=-1) >= index:
+        return False
+    step = context.steps[index]
+    if not isinstance(step, KernelStep) or not step.kernel.traits.get("adds") or step.values["float_y"]:
+        return False
+    low, high = bounds
+    values = {
+        **step.values, "y": y, "residual": residual, "own_flip": own_scale.flip,
+        "own_zero_point": own_scale.unsigned_zero_point, "own_scale": own_scale.scale,
+        "residual_flip": residual_scale.flip, "residual_zero_point": residual_scale.unsigned_zero_point,
+        "residual_scale": residual_scale.scale, "sum_zero_point": result.zero_point, "sum_scale": result.scale,
+        "sum_low": low, "sum_high": high,
+    }  # fmt: skip
+    context.steps[index] = KernelStep(
+        step.kernel, values, (y,), step.node, step.op, step.scratch_bytes, step.macs, step.in_place
+    )
+    return True
 
 
 @lowering("QTable", domain=FUSED)

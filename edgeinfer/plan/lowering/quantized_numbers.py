@@ -18,6 +18,11 @@ from edgeinfer.plan.signed_bytes import takes_signed_bytes
 
 # As in edgeinfer.simd.rounding: rounded sums below, plus a byte, are words.
 PLAIN_LIMIT = 32512.0
+# Params fields of convolutions whose results are summands of nothing.
+NO_SUM: dict[str, int | float | str] = {
+    "own_flip": 0, "own_zero_point": 0, "residual_flip": 0, "residual_zero_point": 0, "sum_zero_point": 0,
+    "own_scale": 1.0, "residual_scale": 1.0, "sum_scale": 1.0, "sum_low": 0.0, "sum_high": 0.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -176,5 +181,5 @@ def quantized_conv_values(
     return {
         **conv_values(node, geometry, y_strides), **quantized_bounds(node, context, numbers),
         **quantized_bias(node, context, numbers, groups, kernel),
-        "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel),
+        "residual": "", "y": node.outputs[0], "fill": fill_unit(numbers, kernel), **NO_SUM,
     }  # fmt: skip
