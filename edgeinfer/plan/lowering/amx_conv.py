@@ -17,6 +17,9 @@ UNIT_BYTES = 4
 # output channels, loading 16 rows of a tile register, and what 16 pixels of 16 channels take until they are written.
 PRODUCTS_COST, LOAD_COST, OUTPUT_COST = 32, 16, 40
 
+# Processors with AMX have cores of one kind.
+TASKS_PER_THREAD = 2
+
 
 def chunk_units(run: int) -> int:
     """Units of a run of taps that one instruction multiplies: the run in as few equal parts as there can be."""
@@ -77,7 +80,7 @@ def cut_amx(
         channel_bytes: bytes of what ``units.channels`` counts.
     """
     columns = kernel.traits["columns"]
-    tasks = cut_tasks(units, TILE_PIXELS, columns, threads, channel_bytes, least_pixels=BAND)
+    tasks = cut_tasks(units, TILE_PIXELS, columns, threads, channel_bytes, False, BAND, TASKS_PER_THREAD)
     pixel_bytes = units.strides[1] * units.channels * channel_bytes
     patch_bytes = align(tasks.patch_bytes + TILE_PIXELS * pixel_bytes + MOST_UNITS * UNIT_BYTES)
     # A band's last pixels are read as whole tiles.

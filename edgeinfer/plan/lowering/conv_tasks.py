@@ -46,6 +46,7 @@ def cut_tasks(
     unit_bytes: int = 4,
     written_twice: bool = False,
     least_pixels: int = 1,
+    tasks_per_thread: int = TASKS_PER_THREAD,
 ) -> Tasks:
     """Cut the output so that patches fit the cache and all threads get several tasks.
 
@@ -57,6 +58,7 @@ def cut_tasks(
         unit_bytes: bytes of a unit of the patch.
         written_twice: whether the outputs of a task should stay in the cache too, since an activation follows.
         least_pixels: a task has no fewer where the picture has as many; blocks are shared out instead.
+        tasks_per_thread: how many tasks a worker should have.
     """
     kernel_height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1
     kernel_width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1
@@ -79,7 +81,7 @@ def cut_tasks(
     column_tasks = math.ceil(geometry.out_width / columns)
 
     weights = geometry.out_channels * geometry.channels * geometry.kernel[0] * geometry.kernel[1]
-    wanted = max(1, min(TASKS_PER_THREAD * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
+    wanted = max(1, min(tasks_per_thread * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
     images = geometry.batch * geometry.groups
     rows = max(1, math.ceil(geometry.out_height / max(1, math.ceil(wanted / (images * column_tasks)))))
     rows = min(geometry.out_height, max(rows, math.ceil(least_pixels / columns)))
