@@ -31,16 +31,16 @@ class Dequantizer:
 
 @functools.cache
 def dequantizer(simd: Simd) -> Dequantizer:
-    """The functions of a level."""
+    """The functions of a level; their products are rounded before anything is added to them."""
     octets, lanes = byte_vectors(simd), simd.lanes
     load, load_first, load_group = octets.load, octets.load_first, octets.load_group
 
-    @njit(forceinline=True, error_model="numpy")
+    @njit(forceinline=True, error_model="numpy", fastmath=False)
     def group(x: Any, at: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
         a, b, c, d = load_group(x, at, flip)
         return (a - zero_point) * scale, (b - zero_point) * scale, (c - zero_point) * scale, (d - zero_point) * scale
 
-    @njit(forceinline=True, error_model="numpy")
+    @njit(forceinline=True, error_model="numpy", fastmath=False)
     def vector(x: Any, at: Any, count: Any, flip: Any, zero_point: Any, scale: Any) -> Any:
         value = load(x, at, flip) if count >= lanes else load_first(x, at, count, flip)
         return (value - zero_point) * scale

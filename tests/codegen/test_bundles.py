@@ -23,6 +23,7 @@ from edgeinfer.bundle_abi import INFO_MARK, BundleStatus
 from edgeinfer.cli import main
 from edgeinfer.codegen.targets import TARGETS, target_of_level
 from edgeinfer.errors import FormatError, InputError, KernelError
+from edgeinfer.graph import DType, Graph, Node, TensorType
 from edgeinfer.runtime.cpu import cpu_level
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,27 @@ def test_results_equal_the_sessions_bit_by_bit(style_bundle, wanted, threads):
         ]
         for _ in range(3):
             np.testing.assert_array_equal(bundle(IMAGE, STYLE), wanted)
+
+
+def test_bundles_run_chains_strip_by_strip(tmp_path):
+    random = np.random.default_rng(1)
+    graph = Graph("block", ["x"], ["y"], [], {"x": TensorType(DType.FLOAT32, (1, 16, 64, 64))})
+    shapes = {"expand": (96, 16, 1, 1), "depthwise": (96, 1, 3, 3), "project": (16, 96, 1, 1)}
+    tensors = ["x", "a", "b", "y"]
+    for (name, shape), read, made in zip(shapes.items(), tensors[:-1], tensors[1:], strict=True):
+        weight = graph.add_constant(name, random.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[1])))
+        attributes = {"group": 96, "pads": [1] * 4} if name == "depthwise" else {}
+        graph.nodes.append(Node("Conv", [read, weight], [made], attributes, name))
+    graph.save(tmp_path / "block.edge")
+    assert main(["export", str(tmp_path / "block.edge"), "--target", HOST, "-o", str(tmp_path), "--threads", "2"]) == 0
+    x = random.standard_normal((1, 16, 64, 64), np.float32)
+    with edgeinfer.load(tmp_path / "block.edge", threads=2) as session:
+        expected = session(x)
+        assert any(step.call.kernel.family == "run_strips" for step in session.plan({"x": x.shape}).native_steps())
+    for threads in (1, 2, 3):
+        with edgeinfer.load(tmp_path / "block.so", threads=threads) as bundle:
+            for _ in range(3):
+                np.testing.assert_array_equal(bundle(x), expected)
 
 
 def test_code_is_small_beside_the_weights(style_bundle):

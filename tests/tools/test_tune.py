@@ -8,9 +8,11 @@ import pytest
 from edgeinfer.cli import main
 from edgeinfer.errors import KernelError
 from edgeinfer.graph import DType, Graph, Node, TensorType
+from edgeinfer.plan.strips import CHAINS, WHOLE
 from edgeinfer.runtime import session as session_module
 from edgeinfer.runtime import tuning
 from edgeinfer.runtime.session import Session
+from edgeinfer.tools import tune as tune_module
 from edgeinfer.tools.tune import tune
 
 SHAPES = {"x": (1, 16, 24, 24)}
@@ -90,6 +92,26 @@ def test_tuning_stores_what_is_quicker_and_nothing_else(graph):
     with Session(graph, 1) as session:
         for node, kernel in result.choices.items():
             assert kernel in kernels_used(session, node)
+
+
+def test_chains_run_node_by_node_where_that_is_quicker(monkeypatch):
+    graph = Graph("net", ["x"], ["y"], [], {"x": TensorType(DType.FLOAT32, (1, 16, 48, 48))})
+    random = np.random.default_rng(0)
+    for name, shape, read, made in (("wide", (64, 16, 1, 1), "x", "a"), ("deep", (64, 1, 3, 3), "a", "y")):
+        weight = graph.add_constant(name, random.standard_normal(shape, np.float32))
+        graph.nodes.append(
+            Node("Conv", [read, weight], [made], {"group": 64 // shape[1] if name == "deep" else 1}, name)
+        )
+    shapes = {"x": (1, 16, 48, 48)}
+    # As planned, with the kernels found, and with these node by node.
+    monkeypatch.setattr(tune_module, "_in_turn", lambda *arguments: [2.0, 3.0, 1.0])
+    result = tune(graph, shapes, 2)
+    assert result.choices[CHAINS] == WHOLE
+    assert (result.before_ms, result.after_ms) == (2000.0, 1000.0)
+    for choices, by_strips in ((None, False), ({}, True)):
+        with Session(graph, 2, choices=choices) as session:
+            families = {step.call.kernel.family for step in session.plan(shapes).native_steps()}
+            assert ("run_strips" in families) == by_strips
 
 
 def test_a_cache_that_cannot_be_written_is_named(graph, cache):
