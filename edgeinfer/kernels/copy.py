@@ -15,7 +15,9 @@ COPY_PARAMS = struct(
     "x y x_start y_start size_0 size_1 size_2 size_3 size_4 size_5"
     " x_0 x_1 x_2 x_3 x_4 x_5 y_0 y_1 y_2 y_3 y_4 y_5 task_rows rows tiles"
 )
-TRANSPOSE_PARAMS = struct("x y batch rows columns task_columns column_tasks tiles")
+# A task is a run of columns of one matrix; of rows where there are FEW columns at most, and more rows.
+TRANSPOSE_PARAMS = struct("x y batch rows columns task_run run_tasks tiles")
+FEW = 4
 
 
 @kernel_family("x32_copy", COPY_PARAMS, float16=True)
@@ -108,7 +110,7 @@ def x8_transpose(simd: Simd) -> Callable[..., None]:
 
 
 def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
-    """Transpose ``batch`` matrices of ``rows`` x ``columns``; a task is a run of columns of one matrix."""
+    """Transpose ``batch`` matrices of ``rows`` x ``columns``."""
 
     @njit(error_model="numpy")
     def three_rows(y: Any, y_at: Any, x: Any, x_at: Any, columns: Any, pitch: Any) -> None:
@@ -125,6 +127,20 @@ def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
                 y[y_at + column * rows + row] = x[x_at + row * pitch + column]
 
     @njit(error_model="numpy")
+    def three_columns(y: Any, y_at: Any, x: Any, x_at: Any, rows: Any, pitch: Any) -> None:
+        """Pixels to planes of colours."""
+        for row in range(rows):
+            y[y_at + row] = x[x_at + row * 3]
+            y[y_at + pitch + row] = x[x_at + row * 3 + 1]
+            y[y_at + 2 * pitch + row] = x[x_at + row * 3 + 2]
+
+    @njit(error_model="numpy")
+    def few_columns(y: Any, y_at: Any, x: Any, x_at: Any, rows: Any, columns: Any, pitch: Any) -> None:
+        for row in range(rows):
+            for column in range(columns):
+                y[y_at + column * pitch + row] = x[x_at + row * columns + column]
+
+    @njit(error_model="numpy")
     def block(y: Any, y_at: Any, y_pitch: Any, x: Any, x_at: Any, x_pitch: Any, rows: Any, columns: Any) -> None:
         for column in range(columns):
             for row in range(rows):
@@ -136,12 +152,19 @@ def _transpose(buffer: Callable[..., Any]) -> Callable[..., None]:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            first = task % p.column_tasks * p.task_columns
-            matrix = task // p.column_tasks * p.rows * p.columns
-            count = min(p.task_columns, p.columns - first)
+            first = task % p.run_tasks * p.task_run
+            matrix = task // p.run_tasks * p.rows * p.columns
+            if p.columns <= FEW < p.rows:
+                count = min(p.task_run, p.rows - first)
+                if p.columns == 3:
+                    three_columns(y, matrix + first, x, matrix + first * 3, count, p.rows)
+                else:
+                    few_columns(y, matrix + first, x, matrix + first * p.columns, count, p.columns, p.rows)
+                continue
+            count = min(p.task_run, p.columns - first)
             if p.rows == 3:
                 three_rows(y, matrix + first * p.rows, x, matrix + first, count, p.columns)
-            elif p.rows <= 4:
+            elif p.rows <= FEW:
                 few_rows(y, matrix + first * p.rows, x, matrix + first, p.rows, count, p.columns)
             else:
                 for column in range(first, first + count, 16):

@@ -35,7 +35,11 @@ def tensor_lifetimes(steps: Sequence[Step], owner: Callable[[str], str]) -> dict
 
 
 def assign_buffers(
-    steps: Sequence[Step], sizes: dict[str, int], owner: Callable[[str], str], kept: Collection[str]
+    steps: Sequence[Step],
+    sizes: dict[str, int],
+    owner: Callable[[str], str],
+    kept: Collection[str],
+    parts: Collection[str] = (),
 ) -> list[Buffer]:
     """The buffers that the arena must hold.
 
@@ -47,6 +51,7 @@ def assign_buffers(
         sizes: bytes of each tensor that may live in the arena.
         owner: the tensor whose memory a tensor shares.
         kept: tensors that live elsewhere (inputs, outputs, constants).
+        parts: tensors that are a part of their owner; nothing is computed in their place.
     """
     lifetimes = tensor_lifetimes(steps, owner)
     buffers: dict[str, Buffer] = {}
@@ -55,7 +60,7 @@ def assign_buffers(
             root = owner(name)
             if root in kept or root in buffers:
                 continue
-            taken = _in_place_of(root, index, step, sizes, owner, lifetimes, buffers)
+            taken = _in_place_of(root, index, step, sizes, owner, lifetimes, buffers, parts)
             if taken is not None:
                 taken.tensors.append(root)
                 taken.last = lifetimes[root][1]
@@ -73,6 +78,7 @@ def _in_place_of(
     owner: Callable[[str], str],
     lifetimes: dict[str, tuple[int, int]],
     buffers: dict[str, Buffer],
+    parts: Collection[str],
 ) -> Buffer | None:
     if not isinstance(step, KernelStep) or lifetimes[output][0] != index:
         return None
@@ -82,6 +88,7 @@ def _in_place_of(
         buffer = buffers.get(root)
         if (
             owner(target) == output
+            and source not in parts
             and buffer is not None
             and buffer.tensors[-1] == root
             and lifetimes[root][1] == index

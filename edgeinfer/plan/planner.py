@@ -171,14 +171,14 @@ def _owner_in(aliases: Mapping[str, str]) -> Callable[[str], str]:
 def _bind_outputs(static: Graph, context: LoweringContext) -> list[str]:
     """For each output of the graph the tensor that is written into its buffer.
 
-    That is the tensor itself where a step makes it. An output that is an input, a constant, or shares
-    memory with another output gets a copy at the end.
+    That is the tensor itself where a step makes it. An output that is an input, a constant, a part of
+    another tensor, or shares memory with another output gets a copy at the end.
     """
     owner = _owner_in(context.aliases)
     made = {owner(name) for step in context.steps for name in step.writes}
     bindings: list[str] = []
     for name in static.outputs:
-        if owner(name) in made and owner(name) not in bindings:
+        if owner(name) in made and owner(name) not in bindings and not context.is_part(name):
             bindings.append(owner(name))
             continue
         shape = context.shape(name)
@@ -274,7 +274,8 @@ class _Layout:
                 for dim in context.shape(name):
                     count *= dim
                 sizes[self.owner(name)] = count * known.dtype.itemsize
-        buffers = assign_buffers(context.steps, sizes, self.owner, self.places.keys())
+        parts = {name for name in context.aliases if context.is_part(name)}
+        buffers = assign_buffers(context.steps, sizes, self.owner, self.places.keys(), parts)
         arena = plan_arena(buffers)
         for buffer, offset in zip(buffers, arena.offsets, strict=True):
             for name in buffer.tensors:

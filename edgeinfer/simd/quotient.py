@@ -1,9 +1,9 @@
 """Division of many numbers by one: by its reciprocal, and yet rounded as division rounds.
 
 A vector's division takes as long as some ten multiply-adds. With r = 1 / d, rounded, and q = v * r, the remainder
-v - q * d is exact in a fused multiply-add, and q + remainder * r is the quotient rounded correctly where q is off by one
-unit in the last place (Markstein, "Computation of elementary functions on the IBM RISC System/6000", 1990). q may be
-off by more, so that one step comes before.
+v - q * d is exact in a fused multiply-add, and q + remainder * r is the quotient, rounded correctly where q is off by
+one unit in the last place (Markstein, "Computation of elementary functions on the IBM RISC System/6000", 1990). q may
+be off by more, so that one step comes before.
 """
 
 from __future__ import annotations

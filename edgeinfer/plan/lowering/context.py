@@ -219,6 +219,19 @@ class LoweringContext:
         """Declare that ``output`` is the same bytes as ``source`` (Reshape, Flatten, Identity, …)."""
         self.aliases[output] = source
 
+    def is_part(self, name: str) -> bool:
+        """Whether a tensor is a part of another one's memory."""
+        while name in self.aliases:
+            if name in self.offsets:
+                return True
+            name = self.aliases[name]
+        return False
+
+    def view(self, output: str, source: str, offset: int) -> None:
+        """Declare that ``output`` is a part of ``source`` from byte ``offset`` on."""
+        self.alias(output, source)
+        self.offsets[output] = offset
+
     def rows_of(self, source: str, image: int, first: int, last: int) -> str:
         """A tensor that is rows ``first`` to before ``last`` of one image of a picture, channels last."""
         known = self.types[source]
@@ -226,8 +239,7 @@ class LoweringContext:
         row_bytes = width * channels * known.dtype.itemsize
         name = self._fresh(f"{source}.rows")
         self.types[name] = TensorType(known.dtype, (1, last - first, width, channels))
-        self.alias(name, source)
-        self.offsets[name] = (image * height + first) * row_bytes
+        self.view(name, source, (image * height + first) * row_bytes)
         return name
 
     def step(

@@ -8,6 +8,8 @@ from edgeinfer.graph import FUSED, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NotNative, lowering
 
 TASKS_PER_THREAD = 4
+# As in edgeinfer.kernels.copy: matrices with no more columns are cut by their rows.
+FEW = 4
 TASK_ELEMENTS = 16 * 1024
 DIMS = 6
 
@@ -74,6 +76,18 @@ def emit_copy(
     context.step(context.kernels.only(family), node, values, (y,))
 
 
+def _take_part(node: Node, context: LoweringContext, x: str, y: str, x_strides: list[int], x_start: int) -> None:
+    """Make ``y``, a box of ``x``: as a part of its memory where its elements are neighbours, else as a copy."""
+    shape = context.shape(y)
+    y_strides = element_strides(shape)
+    runs_on = all(size == 1 or one == other for size, one, other in zip(shape, x_strides, y_strides, strict=True))
+    # Values of float16 exist twice, by the operator that reads them.
+    if runs_on and context.constant(x) is None and context.precision != "float16":
+        context.view(y, x, x_start * context.dtype(x).itemsize)
+    else:
+        emit_copy(node, context, x, y, list(shape), x_strides, y_strides, x_start)
+
+
 @lowering("Identity")
 def lower_identity(node: Node, context: LoweringContext) -> None:
     """Copy a tensor whole; the planner asks for this only where an output needs memory of its own."""
@@ -114,20 +128,21 @@ def _emit_matrix_transpose(
     node: Node, context: LoweringContext, x: str, y: str, batch: int, rows: int, columns: int
 ) -> None:
     wanted = math.ceil(TASKS_PER_THREAD * context.threads / batch)
-    task_columns = math.ceil(max(columns / wanted, TASK_ELEMENTS / 16 / rows) / 16) * 16
-    column_tasks = math.ceil(columns / task_columns)
+    cut, across = (rows, columns) if columns <= FEW < rows else (columns, rows)
+    task_run = math.ceil(max(cut / wanted, TASK_ELEMENTS / 16 / across) / 16) * 16
+    run_tasks = math.ceil(cut / task_run)
     values: dict[str, int | float | str] = {
         "x": x, "y": y, "batch": batch, "rows": rows, "columns": columns,
-        "task_columns": task_columns, "column_tasks": column_tasks, "tiles": batch * column_tasks,
+        "task_run": task_run, "run_tasks": run_tasks, "tiles": batch * run_tasks,
     }  # fmt: skip
     context.step(context.kernels.only(copy_family(context, "transpose", x, y)), node, values, (y,))
 
 
 @lowering("Slice")
 def lower_slice(node: Node, context: LoweringContext) -> None:
-    """A slice with known starts and steps is a copy with scaled strides."""
+    """A slice with known starts and steps is a part of the input, or a copy with scaled strides."""
     x, y = node.inputs[0], node.outputs[0]
-    shape, y_shape = context.shape(x), context.shape(y)
+    shape = context.shape(x)
     parameters = [context.constant(name) if name else None for name in node.inputs[1:]]
     if any(name and array is None for name, array in zip(node.inputs[1:], parameters, strict=True)):
         raise NotNative("starts, ends or steps are computed at run time")
@@ -143,7 +158,7 @@ def lower_slice(node: Node, context: LoweringContext) -> None:
         begin = min(max(begin, 0), size if step > 0 else size - 1)
         x_start += begin * strides[axis]
         x_strides[axis] = step * strides[axis]
-    emit_copy(node, context, x, y, list(y_shape), x_strides, element_strides(y_shape), x_start)
+    _take_part(node, context, x, y, x_strides, x_start)
 
 
 @lowering("Concat")
@@ -170,7 +185,7 @@ def lower_concat(node: Node, context: LoweringContext) -> None:
 
 @lowering("Split")
 def lower_split(node: Node, context: LoweringContext) -> None:
-    """Each output is copied from its place."""
+    """Each output is a part of the input, or a copy of one."""
     x = node.inputs[0]
     strides = element_strides(context.shape(x))
     axis = node.attributes.get("axis", 0) % len(strides)
@@ -179,7 +194,7 @@ def lower_split(node: Node, context: LoweringContext) -> None:
         if not y:
             raise NotNative("an output left out")
         shape = context.shape(y)
-        emit_copy(node, context, x, y, list(shape), strides, element_strides(shape), offset * strides[axis])
+        _take_part(node, context, x, y, strides, offset * strides[axis])
         offset += shape[axis]
 
 
