@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from operator import mul
 
 from edgeinfer.abi import FIRST_BINDING
 from edgeinfer.errors import PlanError
@@ -84,21 +85,22 @@ def choose_strips(chain: Sequence[Link], threads: int, cache_bytes: int) -> tupl
 def _cut(chain: Sequence[Link], threads: int, cache_bytes: int) -> list[Strip]:
     """The strips of a chain, none if it is better run operator by operator."""
     height = chain[-1].out_height
-    strips = _even_strips(height, threads)
-    if threads == 1 and _bytes_handed_on(chain, strips[0]) <= cache_bytes:
+    handed_on = _most_handed_on(chain, [(0, height)])
+    if threads == 1 and handed_on <= cache_bytes:
         return []
     limit = MOST_EXTRA if threads > 1 else MOST_EXTRA_ALONE
-    for count in range(threads, height + 1, threads):
-        finer = _even_strips(height, count)
-        if _extra_work(chain, finer, threads) > (limit if count == threads else MOST_EXTRA_ALONE):
-            break
-        strips = finer
-        if max(_bytes_handed_on(chain, strip) for strip in strips) <= cache_bytes:
-            break
-    finer = _even_strips(height, STRIPS_PER_THREAD * threads)
-    if len(strips) == threads > 1 and _extra_work(chain, finer, threads) <= MOST_EXTRA_TO_BALANCE:
-        return finer
-    return strips if _extra_work(chain, strips, threads) <= limit and len(strips) > 1 else []
+    # As few strips as fit the cache, fewer if their overlap costs too much.
+    rounds = max(1, handed_on // (cache_bytes * threads))
+    while rounds * threads < height and _most_handed_on(chain, _even_strips(height, rounds * threads)) > cache_bytes:
+        rounds += 1
+    while rounds > 1 and _extra_work(chain, _even_strips(height, rounds * threads), threads) > MOST_EXTRA_ALONE:
+        rounds -= 1
+    strips = _even_strips(height, rounds * threads)
+    if rounds == 1 and threads > 1:
+        finer = _even_strips(height, STRIPS_PER_THREAD * threads)
+        if _extra_work(chain, finer, threads) <= MOST_EXTRA_TO_BALANCE:
+            return finer
+    return strips if len(strips) > 1 and _extra_work(chain, strips, threads) <= limit else []
 
 
 def _even_strips(height: int, count: int) -> list[Strip]:
@@ -116,13 +118,26 @@ def _parts(chain: Sequence[Link], strip: Strip) -> list[_Part]:
     return parts[::-1]
 
 
-def _bytes_handed_on(chain: Sequence[Link], strip: Strip) -> int:
-    return sum(part.rows * part.link.row_bytes for part in _parts(chain, strip)[:-1])
+def _rows_made(chain: Sequence[Link], strip: Strip) -> list[int]:
+    """Rows that the nodes of a strip make, those of the last node first."""
+    first, last = strip
+    rows = []
+    for link in reversed(chain):
+        rows.append(last - first)
+        first, last, _, _ = link.rows_for(first, last)
+    return rows
+
+
+def _most_handed_on(chain: Sequence[Link], strips: Sequence[Strip]) -> int:
+    """Bytes that the nodes of a strip hand on, of the strip with most of them."""
+    row_bytes = [0, *(link.row_bytes for link in chain[-2::-1])]
+    return max(sum(map(mul, _rows_made(chain, strip), row_bytes)) for strip in strips)
 
 
 def _extra_work(chain: Sequence[Link], strips: Sequence[Strip], threads: int) -> float:
     """How much more than its share of the work the worker with the most of it does, in parts of that share."""
-    work = [sum(part.rows * part.link.row_work for part in _parts(chain, strip)) for strip in strips]
+    row_work = [link.row_work for link in chain[::-1]]
+    work = [sum(map(mul, _rows_made(chain, strip), row_work)) for strip in strips]
     share = sum(link.out_height * link.row_work for link in chain) / threads
     bounds = [len(strips) * worker // threads for worker in range(threads + 1)]
     most = max(sum(work[first:last]) for first, last in itertools.pairwise(bounds))
