@@ -34,7 +34,6 @@ CHAINS, WHOLE = "chains", "whole"
 MOST_EXTRA, MOST_EXTRA_ALONE, MOST_EXTRA_TO_BALANCE = 0.2, 0.08, 0.05
 STRIPS_PER_THREAD = 2
 
-
 # Rows of the last output: the first, and one beyond the last.
 Strip = tuple[int, int]
 
