@@ -18,10 +18,10 @@ from edgeinfer.simd.shared import shared
 
 @dataclass(frozen=True)
 class Dequantizer:
-    """Compiled functions that read integers as real numbers, ``(x - zero_point) * scale``; the last three are vectors.
+    """Compiled functions that read integers as real numbers, ``(x - zero_point) * scale``.
 
     Attributes:
-        group: ``group(x, at, flip, zero_point, scale)``: four vectors.
+        group: ``group(x, at, flip, zero_point, scale)``: four vectors; the last two arguments are vectors too.
         vector: ``vector(x, at, count, flip, zero_point, scale)``: one vector, or the first ``count`` numbers of it.
     """
 

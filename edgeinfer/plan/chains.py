@@ -6,9 +6,7 @@ behind that, as far as these are there and nobody else reads what one hands to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from edgeinfer.graph import FUSED, Graph, Node, reads
+from edgeinfer.graph import FUSED, Graph, GraphView, Node
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.records import NamedTuple
 
@@ -55,38 +53,27 @@ class Link(NamedTuple):
 
 def find_chains(static: Graph, context: LoweringContext) -> list[list[Link]]:
     """All chains of a graph; no node is in two of them."""
-    readers: dict[str, list[Node]] = {}
-    makers = {name: node for node in static.nodes for name in node.outputs}
-    for node in static.nodes:
-        for name in reads(node):
-            readers.setdefault(name, []).append(node)
+    view = GraphView(static)
     chains: list[list[Link]] = []
     taken: set[int] = set()
     for node in static.nodes:
         if not (_is_convolution(node, context) and _is_depthwise(node, context)):
             continue
         chain = [node]
-        before = makers.get(node.inputs[0])
-        free = before is not None and id(before) not in taken and _reader(before, readers, context) is node
+        before = view.producer(node.inputs[0])
+        free = before is not None and id(before) not in taken and view.sole_consumer(node.inputs[0]) is node
         if before is not None and free and _is_convolution(before, context) and not _is_depthwise(before, context):
             chain.insert(0, before)
-        after = _reader(node, readers, context)
+        after = view.sole_consumer(node.outputs[0])
         if after is not None and _is_convolution(after, context) and _is_pointwise(after, context):
             chain.append(after)
-            addition = _reader(after, readers, context)
+            addition = view.sole_consumer(after.outputs[0])
             if addition is not None and _is_addition(addition, context):
                 chain.append(addition)
         if len(chain) > 1:
             chains.append([_link(part, context) for part in chain])
             taken.update(map(id, chain))
     return chains
-
-
-def _reader(node: Node, readers: Mapping[str, list[Node]], context: LoweringContext) -> Node | None:
-    """The one node that reads what a node makes; None where there are others, or where it is an output."""
-    name = node.outputs[0]
-    found = readers.get(name, [])
-    return found[0] if len(found) == 1 == context.readers.get(name) else None
 
 
 def _is_convolution(node: Node, context: LoweringContext) -> bool:

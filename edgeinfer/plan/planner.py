@@ -316,9 +316,8 @@ class _Layout:
             calls: list[NativeStep] = []
             if isinstance(step, StripsStep):
                 step.values["first"] = row
-                base = FIRST_BINDING + len(self.static.inputs) + len(self.bindings)
                 for name, offset in step.local.items():
-                    tensors[name] = PlannedTensor(self.context.types[name], base, offset, name)
+                    tensors[name] = PlannedTensor(self.context.types[name], step.base, offset, name)
                 calls = [self._finish(call, tensors) for strip in step.strips for call in strip]
                 row += len(calls)
             finished.append(self._finish(step, tensors)._replace(calls=tuple(calls)))

@@ -54,6 +54,7 @@ class StripsStep(KernelStep):
         strips: the calls of each strip in turn; every strip has as many.
         local: places of tensors that calls of one strip hand on, in bytes from the worker's own base.
         local_bytes: how many bytes these are.
+        base: number of the worker's own base, behind those of the run.
         nodes: names of the nodes that it does.
         values: as for ``KernelStep``; ``first`` is set when the plan's table is known.
     """
@@ -73,6 +74,7 @@ class StripsStep(KernelStep):
         self.strips = strips
         self.local = local
         self.local_bytes = local_bytes
+        self.base = bases
         self.nodes = nodes
         calls = [call for strip in strips for call in strip]
         local_start = align(WORKER.itemsize + (bases + 1) * 8)

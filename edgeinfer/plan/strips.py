@@ -152,14 +152,13 @@ def append_strips(chain: Sequence[Link], strips: Sequence[Strip], context: Lower
     images = context.shape(chain[-1].node.outputs[0])[0]
     try:
         calls = [lowering.calls_of(image, strip) for image in range(images) for strip in strips]
+        if len({len(steps) for steps in calls}) > 1:
+            raise NotNative("strips differ in their number of steps")
     except (NotNative, PlanError):
         context.restore(state)
         return False
     finally:
         context.threads = threads
-    if len({len(steps) for steps in calls}) > 1:
-        context.restore(state)
-        return False
     local, local_bytes = lowering.places()
     nodes = [link.node for link in chain]
     step = StripsStep(
