@@ -164,7 +164,8 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
         units = (channels + width - 1) // width
-        v_pitch = (stride * stride * channels + lanes - 1) // lanes * lanes // width
+        # One vector more: rows of a tile that lie a power of two apart compete for lines of the first-level cache.
+        v_pitch = (stride * stride * channels + lanes - 1) // lanes * lanes // width + lanes
         high = (p.out_height + output - 1) // output
         transformed = -1
         while True:

@@ -13,7 +13,7 @@ from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
-from edgeinfer.plan.lowering.winograd import cut_tile_tasks, winograd_applies, winograd_costs
+from edgeinfer.plan.lowering.winograd import cut_tile_tasks, tile_units, winograd_applies, winograd_costs
 from edgeinfer.plan.lowering.winograd_few_outputs import (
     cut_columns_of_groups,
     folded_taps,
@@ -199,7 +199,7 @@ def _cut_tiles(
     rows, columns, filtering, frequencies = (
         kernel.traits["rows"], kernel.traits["columns"], filtering_of(kernel), frequencies_of(kernel)
     )  # fmt: skip
-    v_units = units.channels * filtering.stride**2
+    v_units = tile_units(units, kernel, lanes)
     tasks = cut_tile_tasks(units, kernel, threads, v_units, lanes)
     tiles = math.ceil(tasks.rows * tasks.columns / rows) * rows
     patch_rows, patch_columns = (

@@ -28,8 +28,6 @@ FAMILIES = (
 TRANSFORM_CYCLES = {3: 40, 4: 70, 5: 130, 6: 180, 8: 480}
 # Bytes of filters that arrive in a cycle from beyond the second-level cache, for all workers together.
 FILTER_BYTES_PER_CYCLE = 6
-# By how much requests for filters hold up a tile's own reads, a row: 8 took 1.1 times as long as 7 on Granite Rapids.
-WAIT_PER_ROW = 0.015
 # Vector multiply-adds of a cycle, by bytes of a vector: costs are counted in the time of one.
 MULTIPLY_ADDS_PER_CYCLE = {64: 1, 32: 2, 16: 1}
 SHORT_VECTOR_BYTES = 16
@@ -132,10 +130,10 @@ def winograd_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
     )  # fmt: skip
 
 
-def _tile_units(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> int:
-    """Units of one frequency of one tile of the transformed input."""
+def tile_units(geometry: ConvGeometry, kernel: KernelRow, lanes: int) -> int:
+    """Units from tile to tile of one frequency of the transformed input, see ``edgeinfer.kernels.winograd``."""
     channels = geometry.channels * filtering_of(kernel).stride ** 2
-    return math.ceil(channels / lanes) * lanes // width_of(kernel)
+    return math.ceil(channels / lanes) * lanes // width_of(kernel) + lanes
 
 
 class WinogradCosts(NamedTuple):
@@ -159,7 +157,7 @@ def _filter_cycles(kernel: KernelRow, filter_bytes: float, pixel_tasks: int, thr
         return pixel_tasks * threads * filter_bytes / FILTER_BYTES_PER_CYCLE
     # Later tasks find most of them in the second-level cache.
     first, later = filter_bytes / slow, (pixel_tasks - 1) * filter_bytes / FILTER_BYTES_PER_CYCLE
-    return (first + later) * (1 + WAIT_PER_ROW * kernel.traits["rows"])
+    return first + later
 
 
 def winograd_costs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> WinogradCosts:
@@ -168,7 +166,7 @@ def winograd_costs(geometry: ConvGeometry, kernel: KernelRow, threads: int, lane
     width, rate = width_of(kernel), MULTIPLY_ADDS_PER_CYCLE[lanes * kernel.element_bytes]
     filtering, batch = filtering_of(kernel), geometry.batch
     stride = filtering.stride
-    tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel, lanes), lanes)
+    tasks = cut_tile_tasks(geometry, kernel, threads, tile_units(geometry, kernel, lanes), lanes)
     high, wide = (math.ceil(size / filtering.output) for size in (geometry.out_height, geometry.out_width))
     tiles = _padded_tiles(high, wide, tasks.rows, tasks.columns, tile_rows)
     out_columns = math.ceil(geometry.out_channels / columns) * columns
@@ -192,7 +190,7 @@ def emit_winograd(conv: FusedConv, context: LoweringContext, kernel: KernelRow) 
     lanes = context.kernels.lanes_of(kernel)
     tile_rows, columns = kernel.traits["rows"], kernel.traits["columns"]
     filtering, frequencies = filtering_of(kernel), frequencies_of(kernel)
-    units = _tile_units(geometry, kernel, lanes)
+    units = tile_units(geometry, kernel, lanes)
     tasks = cut_tile_tasks(geometry, kernel, context.threads, units, lanes)
     values = {
         **tasks.values(geometry.batch), "w": packed_filters(context, conv.weight, kernel),
