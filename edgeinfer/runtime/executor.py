@@ -52,6 +52,8 @@ class Executor:
         self._bases = np.zeros(FIRST_BINDING + count, np.int64)
         self._places = self._table.ctypes.data, self._bases.ctypes.data, self._arena.ctypes.data
         self._stretches = self._cut(plan.steps)
+        tensors = [plan.tensors[name] for name in plan.outputs]
+        self._outputs = [(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
 
     @property
     def nbytes(self) -> int:
@@ -60,8 +62,7 @@ class Executor:
 
     def new_outputs(self) -> list[np.ndarray]:
         """Uninitialised arrays for the outputs."""
-        tensors = (self.plan.tensors[name] for name in self.plan.outputs)
-        return [np.empty(tensor.shape, tensor.type.dtype.numpy) for tensor in tensors]
+        return [np.empty(shape, dtype) for shape, dtype in self._outputs]
 
     def _cut(self, steps: Sequence[NativeStep | HostStep]) -> list[tuple[int, int] | HostStep]:
         """Ranges of native steps, and the host steps between them."""

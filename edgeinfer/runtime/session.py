@@ -76,6 +76,8 @@ class Session:
         self._kernels = kernels or host_kernels()
         self._precision = check_precision(precision, self._kernels.kernel_set)
         self._graph = prepare(graph)
+        dtypes = {name: self._graph.types[name].dtype for name in self._graph.inputs}
+        self._wanted = {name: (dtype, dtype.numpy) for name, dtype in dtypes.items()}
         self._weights = WeightBlock(self._graph.constants)
         self._executors: OrderedDict[Key, Executor | None] = OrderedDict()
         self._dynamic: DynamicRunner | None = None
@@ -222,24 +224,27 @@ class Session:
 
     def _checked(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The inputs in order as contiguous arrays of the right dtypes; shapes are checked by planning."""
-        unknown = [name for name in feeds if name not in self._graph.inputs]
-        missing = [name for name in self._graph.inputs if name not in feeds]
-        if unknown or missing:
-            raise InputError(
-                f"the inputs are {self._graph.inputs}"
-                + (f"; missing {missing}" if missing else "")
-                + (f"; there is no {unknown}" if unknown else "")
-            )
+        if feeds.keys() != self._wanted.keys():
+            raise self._name_error(feeds)
         arrays = []
-        for name in self._graph.inputs:
-            array, wanted = np.asarray(feeds[name]), self._graph.types[name].dtype
-            if array.dtype != wanted.numpy:
+        for name, (wanted, dtype) in self._wanted.items():
+            array = np.asarray(feeds[name])
+            if array.dtype != dtype:
                 raise InputError(
                     f"input '{name}' must be {wanted.value}, got {array.dtype}: "
                     f"convert it with .astype('{wanted.value}')"
                 )
-            arrays.append(np.ascontiguousarray(array).reshape(array.shape))
+            arrays.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         return arrays
+
+    def _name_error(self, feeds: Mapping[str, np.ndarray]) -> InputError:
+        unknown = [name for name in feeds if name not in self._wanted]
+        missing = [name for name in self._wanted if name not in feeds]
+        return InputError(
+            f"the inputs are {self._graph.inputs}"
+            + (f"; missing {missing}" if missing else "")
+            + (f"; there is no {unknown}" if unknown else "")
+        )
 
     def _executor(self, arrays: list[np.ndarray]) -> Executor | None:
         """The executor for the shapes of the inputs, planned if it is not among the recent ones.

@@ -73,6 +73,8 @@ class WorkerTeam:
             thread.start()
         self._placement = WorkerPlacement([thread.native_id or 0 for thread in self._python_threads])
         self._indices = np.arange(threads)
+        # What the records say: most runs repeat the one before, and what was not touched since has left the caches.
+        self._call: tuple[int, ...] = ()
 
     def run(self, steps: int, first: int, last: int, bases: int, scratch: int, scratch_bytes: int) -> None:
         """Run steps ``first`` to before ``last`` of a table with all workers.
@@ -87,13 +89,20 @@ class WorkerTeam:
         """
         if os.getpid() != self._process:
             self._start()
+        call = (steps, first, last, bases, scratch, scratch_bytes)
+        if call != self._call:
+            self._prepare(*call)
+            self._call = call
+        self._placement.update()
+        self._run_tape(self._team_address, self._addresses[0])
+
+    def _prepare(self, steps: int, first: int, last: int, bases: int, scratch: int, scratch_bytes: int) -> None:
+        """Write into the team's and the workers' records what they are to run."""
         team, workers = self._team, self._workers
         team["steps"], team["first"], team["last"] = steps, first, last
         workers["bases"] = bases
         np.multiply(self._indices, scratch_bytes, out=workers["scratch"])
         workers["scratch"] += scratch
-        self._placement.update()
-        self._run_tape(self._team_address, self._addresses[0])
 
     def close(self) -> None:
         """Let the worker threads end; the team cannot be used afterwards."""
