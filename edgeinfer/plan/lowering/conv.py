@@ -41,6 +41,9 @@ PATCH_OVERHANG = 64
 # By rows and vectors of tiles of products of words: what they took on Zen 3 beside the quickest.
 WORD_TILE_COSTS = {(4, 2): 1.17, (5, 2): 1.03, (7, 1): 1.1}
 
+# What a load takes of a multiply-add's time, as measured: on Zen 3, and with vectors of 512 bits on Granite Rapids.
+LOADS_PACE, LOADS_PACE_512 = 0.9, 1.1
+LANES_512 = 16
 # A block's weights beyond this size come from the second-level cache for every tile, no quicker than tiles of so many
 # rows need them.
 FIRST_LEVEL_BYTES = 24 * 1024
@@ -68,7 +71,8 @@ def tile_cost(kernel: KernelRow, lanes: int, summands: int = 0) -> float:
         return WORD_TILE_COSTS.get((height, vectors), 1.0)
     # A tile of r rows and v vectors loads r + v registers for r * v multiply-adds; near one load for each multiply-add
     # the loads set the pace.
-    cost = max(1.0, 0.2 + 0.9 * (height + vectors) / (height * vectors))
+    loads = LOADS_PACE_512 if lanes == LANES_512 else LOADS_PACE
+    cost = max(1.0, 0.2 + loads * (height + vectors) / (height * vectors))
     if summands * kernel.traits["columns"] * kernel.element_bytes > FIRST_LEVEL_BYTES:
         # A tile reads v vectors of weights for r * v multiply-adds.
         cost = max(cost, WEIGHTS_PACE / height)
