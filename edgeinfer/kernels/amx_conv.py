@@ -7,6 +7,9 @@ written to scratch memory, from where smaller register tiles take them, finish t
 
     y[p, o] = finish(bias[o] + sum over taps t and channels c of x[p * stride + t, c] * w[t, c, o])
 
+Channels may be sorted into planes of one instruction's units each: those of many channels lie far apart, in few sets of
+the caches, and all taps of a plane read the same few lines.
+
 Pixels of an instruction lie at equal distances. Where rows of a band are no multiple of 16 pixels it can take fewer
 instructions to compute the pixels between two rows too, those of the border, as if the rows were one:
 
@@ -21,12 +24,15 @@ from typing import Any
 from numba import njit
 
 from edgeinfer.kernels.direct_conv import ConvArithmetic
+from edgeinfer.kernels.registry import Simd
 from edgeinfer.simd.amx_tile import TILE_PIXELS, AmxTileOps
-from edgeinfer.simd.pointers import advance, as_bytes, claim
+from edgeinfer.simd.pointers import advance, as_bytes, as_i64, claim
 from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
 
-# chunk: units that one instruction multiplies, a divisor of a run of taps; sums: floats of scratch before the sums.
-AMX_INTEGERS = "chunk sums"
+# chunk: units that one instruction multiplies, a divisor of a run of taps; sums: floats of scratch before the sums;
+# planes: in how many planes of ``chunk`` units the pixels of a patch are sorted, 1 where they stay whole, and the floats
+# of scratch before these; offsets: those before the offsets of all chunks.
+AMX_INTEGERS = "chunk sums planes sorted_patch offsets"
 
 # Most pixels of a band; the planner has this number too.
 BAND = 256
@@ -37,13 +43,33 @@ MANY_WEIGHT_BYTES = 512 * 1024
 UNIT_BYTES = 4
 
 
+@njit(error_model="numpy")
+def fill_offsets(offsets: Any, taps: Any, chunk: Any, unit_bytes: Any, planes: Any, plane_pitch: Any) -> None:
+    """Write how many bytes from a pixel's first tap each chunk begins, in the order of the weights.
+
+    ``taps`` is the tuple for ``tap_loops`` of one plane. Its steps and ``plane_pitch``, from plane to plane, count
+    ``unit_bytes``.
+    """
+    runs, row_runs, run, step, row_step = taps
+    index = 0
+    for plane in range(planes):
+        at, left_of_row = plane * plane_pitch, row_runs
+        for _ in range(runs):
+            for k in range(run // chunk):
+                offsets[index] = at * unit_bytes + k * chunk * UNIT_BYTES
+                index += 1
+            left_of_row -= 1
+            at += step if left_of_row > 0 else row_step
+            left_of_row = left_of_row if left_of_row > 0 else row_runs
+
+
 def band_products(ops: AmxTileOps) -> Callable[..., None]:
-    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, taps, chunk, asks)``.
+    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, offsets, steps, chunk, asks)``.
 
     Writes the sums of a band, those of its groups of 16 pixels one behind another.
 
-    ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row. ``start``, ``pixel``, ``row_step`` and the steps
-    of ``taps``, see ``tap_loops``, count bytes. The weights of a part of the chunks, which fit into the first-level
+    ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row; ``start``, ``pixel`` and ``row_step`` count
+    bytes, as do the ``offsets`` of ``steps`` chunks. The weights of a part of the chunks, which fit into the first-level
     cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in memory. With ``asks``
     memory of the weights behind them is asked for.
     """
@@ -56,26 +82,21 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
     @njit(error_model="numpy")
     def multiply(
         sums: Any, x: Any, start: Any, pixel: Any, row_step: Any, tiles: Any, row_tiles: Any, w: Any, w_at: Any,
-        bias: Any, index: Any, taps: Any, chunk: Any, asks: Any,
+        bias: Any, index: Any, offsets: Any, steps: Any, chunk: Any, asks: Any,
     ) -> None:  # fmt: skip
         octets = as_bytes(w)
-        runs, row_runs, run, run_step, tap_row_step = taps
-        chunk_bytes, w_bytes = chunk * UNIT_BYTES, chunk * columns * UNIT_BYTES
-        run_bytes, part, left = run * UNIT_BYTES, max(1, PART_BYTES // w_bytes), runs * (run // chunk)
-        part = part if 2 * left > 3 * part else left
-        # From the first run to the next one of this part, bytes of that run that are done, runs left of its kernel row.
-        first_run, first_done, first_left = 0, 0, row_runs
-        begins = True
-        while left > 0:
-            count = min(part, left)
+        w_bytes = chunk * columns * UNIT_BYTES
+        part = part_of(steps, w_bytes)
+        first_step = 0
+        while first_step < steps:
+            count = min(part, steps - first_step)
             # The weights of the next part, or block, are asked for evenly while these are multiplied.
             lines, ahead = 0, w_at + count * w_bytes
             if asks:
                 products = count * ((tiles + 1) // 2)
                 lines = (count * w_bytes // LINE_BYTES + products - 1) // products
-            tile = row = column = 0
-            at, done, left_of_row, place = first_run, first_done, first_left, w_at
-            while tile < tiles:
+            row = column = 0
+            for tile in range(0, tiles, 2):
                 first = start + row * row_step + column * TILE_PIXELS * pixel
                 column += 1
                 if column == row_tiles:
@@ -84,42 +105,43 @@ def band_products(ops: AmxTileOps) -> Callable[..., None]:
                 column += 1
                 if column == row_tiles:
                     row, column = row + 1, 0
-                both, own = tile + 1 < tiles, tile * TILE_PIXELS * columns
-                at, done, left_of_row, place = first_run, first_done, first_left, w_at
-                if both:
-                    if begins:
+                own, place = tile * TILE_PIXELS * columns, w_at
+                if tile + 1 < tiles:
+                    if first_step == 0:
                         begin_two(bias, index)
                     else:
                         load_two(sums, own)
-                elif begins:
-                    begin_one(bias, index)
-                else:
-                    load_one(sums, own)
-                for _ in range(count):
-                    if both:
-                        multiply_two(x, first + at + done, second + at + done, pixel, w, place)
-                    else:
-                        multiply_one(x, first + at + done, pixel, w, place)
-                    for _line in range(lines):
-                        prefetch(octets, ahead)
-                        ahead += LINE_BYTES
-                    place += w_bytes
-                    done += chunk_bytes
-                    if done == run_bytes:
-                        done = 0
-                        left_of_row -= 1
-                        at += run_step if left_of_row > 0 else tap_row_step
-                        left_of_row = left_of_row if left_of_row > 0 else row_runs
-                if both:
+                    for step in range(first_step, first_step + count):
+                        at = offsets[step]
+                        multiply_two(x, first + at, second + at, pixel, w, place)
+                        place += w_bytes
+                        for _ in range(lines):
+                            prefetch(octets, ahead)
+                            ahead += LINE_BYTES
                     store_two(sums, own)
                 else:
+                    if first_step == 0:
+                        begin_one(bias, index)
+                    else:
+                        load_one(sums, own)
+                    for step in range(first_step, first_step + count):
+                        multiply_one(x, first + offsets[step], pixel, w, place)
+                        place += w_bytes
+                        for _ in range(lines):
+                            prefetch(octets, ahead)
+                            ahead += LINE_BYTES
                     store_one(sums, own)
-                tile += 2
-            first_run, first_done, first_left, w_at = at, done, left_of_row, place
-            left -= count
-            begins = False
+            w_at += count * w_bytes
+            first_step += count
 
     return multiply
+
+
+@njit(forceinline=True, error_model="numpy")
+def part_of(steps: Any, w_bytes: Any) -> Any:
+    """Chunks of a part: as many as the first-level cache should hold, or all where these are not many more."""
+    part = max(1, PART_BYTES // w_bytes)
+    return part if 2 * steps > 3 * part else steps
 
 
 def of_images(read_patch: Callable[..., None]) -> Callable[..., None]:
@@ -130,6 +152,30 @@ def of_images(read_patch: Callable[..., None]) -> Callable[..., None]:
         read_patch(patch, x, p, image * p.height * p.width * p.x_channels, 0, top, left, rows, columns)
 
     return read
+
+
+def plane_sorter(simd: Simd) -> Callable[..., None]:
+    """``sort(y, plane_pitch, x, at, row_pitch, rows, columns, channels)``: pixels into planes of a vector each.
+
+    ``y[plane * plane_pitch + pixel * lanes + i] = x[at + row * row_pitch + column * channels + plane * lanes + i]``
+    """
+    lanes, load, store = simd.lanes, simd.load, simd.store
+
+    @njit(error_model="numpy")
+    def sort(
+        y: Any, plane_pitch: Any, x: Any, at: Any, row_pitch: Any, rows: Any, columns: Any, channels: Any
+    ) -> None:
+        place = 0
+        for row in range(rows):
+            first = at + row * row_pitch
+            for column in range(columns):
+                to = place
+                for channel in range(0, channels, lanes):
+                    store(y, to, load(x, first + column * channels + channel))
+                    to += plane_pitch
+                place += lanes
+
+    return sort
 
 
 def amx_conv(
@@ -150,22 +196,29 @@ def amx_conv(
     read_patch, buffers_of, runs_of = arithmetic.read_patch, arithmetic.buffers, arithmetic.runs_of
     finish, finish_task, may_read_in_place = arithmetic.finish, arithmetic.finish_task, arithmetic.in_place
     configure, release, multiply = ops.configure, ops.release, band_products(ops)
+    sort = plane_sorter(arithmetic.simd)
 
     @njit(forceinline=True, error_model="numpy")
-    def taps_in_bytes(p: Any, row_pitch: Any) -> Any:
-        runs, row_runs, run, step, row_step = runs_of(p, row_pitch)
-        return runs, row_runs, run, step * unit_bytes, row_step * unit_bytes
+    def taps_of(p: Any, row_pitch: Any) -> Any:
+        if p.planes == 1:
+            return runs_of(p, row_pitch)
+        # The pixels of a plane are neighbours, of one chunk each.
+        step = p.dilation_x * p.chunk
+        row_step = p.dilation_y * row_pitch - (p.kernel_width - 1) * step
+        return p.kernel_height * p.kernel_width, p.kernel_width, p.chunk, step, row_step
 
     def body(p: Any, worker: Any) -> None:
         x, w = buffer(worker, p.x), buffer(worker, p.w)
         buffers = buffers_of(p, worker)
         sums = advance(scratch(worker), p.sums)
+        offsets = as_i64(worker.scratch + p.offsets * UNIT_BYTES)
         configure(sums, p.chunk)
         blocks = (p.out_channels + columns - 1) // columns
         runs, _, run, _, _ = runs_of(p, 0)
-        panel = runs * run * columns * UNIT_BYTES
+        panel, steps = runs * run * columns * UNIT_BYTES, runs * run // p.chunk
         picture = p.height * p.width * p.x_channels
-        pixel_pitch = p.stride_x * p.channels
+        is_whole = p.planes == 1
+        pixel_pitch = p.stride_x * (p.channels if is_whole else p.chunk)
         in_place = may_read_in_place and p.upsample_x == 1 and p.upsample_y == 1
         # The block of pixels that lies in the patch.
         in_patch = -1
@@ -197,18 +250,24 @@ def amx_conv(
                 top >= 0 and left >= 0 and top + patch_rows <= p.height and left + patch_columns <= p.width
                 and image * picture + last_read <= p.batch * picture
             )  # fmt: skip
+            source, start, row_pitch, plane_pitch = scratch(worker), 0, patch_columns * p.channels, 0
+            is_new, in_patch = pixel_task != in_patch, pixel_task
             if in_place and inside:
                 source, start, row_pitch = x, image * picture + first_read, p.width * p.channels
-            else:
-                source, start, row_pitch = scratch(worker), 0, patch_columns * p.channels
-                if pixel_task != in_patch:
-                    in_patch = pixel_task
-                    read_patch(source, x, p, worker, image, top, left, patch_rows, patch_columns)
+            elif is_new:
+                read_patch(source, x, p, worker, image, top, left, patch_rows, patch_columns)
+            if not is_whole:
+                planes = advance(scratch(worker), p.sorted_patch)
+                # A chunk more: planes that lie a power of two apart compete for lines of the caches.
+                plane_pitch = (patch_rows * patch_columns + 1) * p.chunk
+                if is_new:
+                    sort(planes, plane_pitch, source, start, row_pitch, patch_rows, patch_columns, p.channels)
+                source, start, row_pitch = planes, 0, patch_columns * p.chunk
 
             y_start = p.y_start + image * p.y_image + out_row * p.y_row + out_column * p.y_pixel
             first_block = block_task * p.task_blocks
             last_block = min(blocks, first_block + p.task_blocks)
-            taps = taps_in_bytes(p, row_pitch)
+            fill_offsets(offsets, taps_of(p, row_pitch), p.chunk, unit_bytes, p.planes, plane_pitch)
             row_step = p.stride_y * row_pitch
             # Pixels from row to row where all are computed as one.
             joined_pitch = row_step // pixel_pitch if row_step % pixel_pitch == 0 else 0
@@ -234,7 +293,7 @@ def amx_conv(
                         at = start + band_row * row_step + band_column * pixel_pitch
                         multiply(
                             sums, source, at * unit_bytes, pixel_pitch * unit_bytes, row_step * unit_bytes, tiles,
-                            row_tiles, w, block * panel, buffers[0], index, taps, p.chunk, asks,
+                            row_tiles, w, block * panel, buffers[0], index, offsets, steps, p.chunk, asks,
                         )  # fmt: skip
                         for row in range(rows):
                             place = y_start + (band_row + row) * p.y_row + band_column * p.y_pixel + index

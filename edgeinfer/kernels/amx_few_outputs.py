@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.kernels import conv_few_outputs, quantized_conv_few_outputs
-from edgeinfer.kernels.amx_conv import AMX_INTEGERS, UNIT_BYTES, band_products
+from edgeinfer.kernels.amx_conv import AMX_INTEGERS, UNIT_BYTES, band_products, fill_offsets
 from edgeinfer.kernels.bfloat16_patch import bfloat16_patch_reader
 from edgeinfer.kernels.conv_few_outputs import FewOutputsArithmetic, few_outputs_conv
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
@@ -20,7 +20,7 @@ from edgeinfer.kernels.patch import fill_floats
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_FLOATS, QUANTIZED_CONV_INTEGERS
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.amx_tile import BFLOAT16_PRODUCTS, BYTE_PRODUCTS, TILE_PIXELS, AmxTileOps
-from edgeinfer.simd.pointers import advance, scratch_f32
+from edgeinfer.simd.pointers import advance, f32_as_i64, scratch_f32
 
 # sums: floats of scratch before ``columns`` zeros, which sums begin with.
 PARAMS = struct(f"{CONV_INTEGERS} {AMX_INTEGERS}", CONV_FLOATS)
@@ -35,10 +35,12 @@ def _row_products(ops: AmxTileOps) -> Callable[..., None]:
     @njit(forceinline=True, error_model="numpy")
     def multiply(sums: Any, patch: Any, start: Any, row_pitch: Any, w: Any, pixels: Any, blocks: Any, p: Any) -> None:
         tiles = (pixels + TILE_PIXELS - 1) // TILE_PIXELS
-        taps = p.kernel_height, 1, p.channels, 0, p.dilation_y * row_pitch * UNIT_BYTES
+        offsets = f32_as_i64(advance(sums, p.offsets))
+        taps = p.kernel_height, 1, p.channels, 0, p.dilation_y * row_pitch
+        fill_offsets(offsets, taps, p.chunk, UNIT_BYTES, 1, 0)
         multiply_band(
             sums, patch, start * UNIT_BYTES, p.channels * UNIT_BYTES, 0, tiles, tiles, w, 0, advance(sums, p.sums), 0,
-            taps, p.chunk, False,
+            offsets, p.kernel_height * p.channels // p.chunk, p.chunk, False,
         )  # fmt: skip
 
     return multiply

@@ -92,6 +92,16 @@ def as_bytes(typing_context: Any, pointer: Any) -> Any:
 
 
 @intrinsic
+def f32_as_i64(typing_context: Any, pointer: Any) -> Any:
+    """A pointer to float32 as one to int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(INT64_POINTER))
+
+    return INT64_POINTER(FLOAT32_POINTER), codegen
+
+
+@intrinsic
 def advance(typing_context: Any, pointer: Any, elements: Any) -> Any:
     """The pointer moved by a number of elements."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_conv import PRODUCTS_COST, TILE_PIXELS, chunk_units
+from edgeinfer.plan.lowering.amx_conv import OFFSET_BYTES, UNIT_BYTES, PRODUCTS_COST, TILE_PIXELS, chunk_units
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import cut_few_outputs, few_outputs_applies
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
@@ -36,8 +36,14 @@ def amx_few_outputs_choices(
 def cut_amx_few_outputs(
     units: ConvGeometry, kernel: KernelRow, context: LoweringContext
 ) -> tuple[dict[str, int | float | str], int]:
-    """Params fields of tasks, and floats of scratch memory before the zeros that ``sums`` names."""
+    """Params fields of tasks, and bytes of scratch memory: zeros, which ``sums`` names, and offsets stand at the end."""
     tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes)
     # Pixels are multiplied by two groups.
     floats = align(4 * (tasks.scratch_floats + TILE_PIXELS * kernel.traits["columns"])) // 4
-    return {**tasks.fields(units.batch), "chunk": chunk_units(units.channels), "sums": floats}, floats
+    chunk, columns = chunk_units(units.channels), kernel.traits["columns"]
+    fields = {
+        **tasks.fields(units.batch), "chunk": chunk, "sums": floats, "planes": 1, "sorted_patch": 0,
+        "offsets": floats + columns,
+    }  # fmt: skip
+    steps = units.kernel[0] * units.channels // chunk
+    return fields, UNIT_BYTES * (floats + columns) + OFFSET_BYTES * steps

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, pack_amx_columns, planes_of, run_of
 from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, cut_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import pack_folded
@@ -57,11 +57,14 @@ def pack_rows_of_pairs(weight: np.ndarray, kernel: KernelRow) -> np.ndarray:
 def emit_bfloat16_amx(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
     """Append a convolution with bfloat16 products."""
     columns, is_packed = kernel.traits["columns"], kernel.family == PACKED_FAMILY
-    units, _, run = _taps(conv.geometry, kernel)
-    tasks = cut_amx(units, kernel, context.threads, run, 0, NUMBER_BYTES if is_packed else 2 * NUMBER_BYTES)
+    units, runs, run = _taps(conv.geometry, kernel)
+    planes = 1 if is_packed else planes_of(units)
+    tasks = cut_amx(units, kernel, context.threads, runs, run, 0, NUMBER_BYTES if is_packed else 2 * NUMBER_BYTES, planes)
 
     def pack(weight: np.ndarray) -> np.ndarray:
-        return pack_rows_of_pairs(weight, kernel) if is_packed else pack_columns(as_units(weight, kernel), 1, columns)
+        if is_packed:
+            return pack_rows_of_pairs(weight, kernel)
+        return pack_amx_columns(as_units(weight, kernel), columns, planes)
 
     values = {
         **tasks.fields, "channels": units.channels, "bias": pack_bias(conv, context, kernel),
@@ -73,11 +76,11 @@ def emit_bfloat16_amx(conv: FusedConv, context: LoweringContext, kernel: KernelR
 def emit_few_outputs(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:
     """Append a convolution with few output channels."""
     units, columns = units_of(conv.geometry, kernel), kernel.traits["columns"]
-    fields, floats = cut_amx_few_outputs(units, kernel, context)
+    fields, scratch_bytes = cut_amx_few_outputs(units, kernel, context)
     values = {
         **fields, "channels": units.channels, "bias": pack_bias(conv, context, kernel),
         "w": context.packed(
             conv.weight, f"amx_folded{columns}.{kernel.family}", lambda a: pack_folded(as_units(a, kernel), columns)
         ),
     }  # fmt: skip
-    conv.append(context, kernel, values, 4 * (floats + columns), in_place=False)
+    conv.append(context, kernel, values, scratch_bytes, in_place=False)

@@ -6,12 +6,11 @@ import numpy as np
 
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, run_of
+from edgeinfer.plan.lowering.amx_conv import amx_cycles, cut_amx, pack_amx_columns, planes_of, run_of
 from edgeinfer.plan.lowering.amx_few_outputs import amx_few_outputs_choices, cut_amx_few_outputs
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import pack_folded
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
-from edgeinfer.plan.lowering.packed_weights import pack_columns
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_packed_conv import pack_rows_of_taps, packs_rows_of_taps
 from edgeinfer.plan.lowering.quantized_pictures import QUAD, as_quads, whole_quads
@@ -61,14 +60,15 @@ def emit_quantized_amx(
         _emit_few_outputs(node, context, geometry, numbers, y_strides, kernel, flips)
         return
     columns, is_packed = kernel.traits["columns"], kernel.family == PACKED_FAMILY
-    units, _, run = _taps(geometry, kernel)
+    units, runs, run = _taps(geometry, kernel)
     tile_bytes = 4 * FINISHED_ROWS * columns
-    tasks = cut_amx(units, kernel, context.threads, run, tile_bytes, 1 if is_packed else QUAD)
+    planes = 1 if is_packed else planes_of(units)
+    tasks = cut_amx(units, kernel, context.threads, runs, run, tile_bytes, 1 if is_packed else QUAD, planes)
 
     def pack(_: np.ndarray) -> np.ndarray:
         if is_packed:
             return pack_rows_of_taps(numbers.weight, kernel)
-        return pack_columns(as_units(numbers.weight, kernel), 1, columns)
+        return pack_amx_columns(as_units(numbers.weight, kernel), columns, planes)
 
     x = node.inputs[0] if is_packed else as_quads(node, context, node.inputs[0], geometry.channels, flips)
     values: dict[str, int | float | str] = {
@@ -90,7 +90,7 @@ def _emit_few_outputs(
     flips: bool,
 ) -> None:
     units, columns = units_of(geometry, kernel), kernel.traits["columns"]
-    fields, floats = cut_amx_few_outputs(units, kernel, context)
+    fields, scratch_bytes = cut_amx_few_outputs(units, kernel, context)
     values: dict[str, int | float | str] = {
         **quantized_conv_values(node, context, units, numbers, kernel, y_strides), **fields, "tile_scratch": 0,
         "x": as_quads(node, context, node.inputs[0], geometry.channels, flips),
@@ -99,4 +99,4 @@ def _emit_few_outputs(
             lambda _: pack_folded(as_units(numbers.weight, kernel), columns),
         ),
     }  # fmt: skip
-    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=4 * (floats + columns), macs=geometry.macs)
+    context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch_bytes, macs=geometry.macs)
