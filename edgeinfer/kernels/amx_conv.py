@@ -29,9 +29,9 @@ from edgeinfer.simd.amx_tile import TILE_PIXELS, AmxTileOps
 from edgeinfer.simd.pointers import advance, as_bytes, as_i64, claim
 from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
 
-# chunk: units that one instruction multiplies, a divisor of a run of taps; sums: floats of scratch before the sums;
-# planes: in how many planes of ``chunk`` units the pixels of a patch are sorted, 1 where they stay whole, and the floats
-# of scratch before these; offsets: those before the offsets of all chunks.
+# chunk: units that one instruction multiplies, a divisor of a run of taps; planes: into how many planes of ``chunk``
+# units the pixels of a patch are sorted, 1 where they stay whole; sums, sorted_patch, offsets: floats of scratch before
+# the sums, the planes and the offsets of all chunks.
 AMX_INTEGERS = "chunk sums planes sorted_patch offsets"
 
 # Most pixels of a band; the planner has this number too.
@@ -64,14 +64,14 @@ def fill_offsets(offsets: Any, taps: Any, chunk: Any, unit_bytes: Any, planes: A
 
 
 def band_products(ops: AmxTileOps) -> Callable[..., None]:
-    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, offsets, steps, chunk, asks)``.
+    """``multiply(sums, x, start, pixel, row_step, tiles, row_tiles, w, w_at, bias, index, offsets, …)``.
 
     Writes the sums of a band, those of its groups of 16 pixels one behind another.
 
     ``tiles`` counts groups of 16 pixels, ``row_tiles`` those of a row; ``start``, ``pixel`` and ``row_step`` count
-    bytes, as do the ``offsets`` of ``steps`` chunks. The weights of a part of the chunks, which fit into the first-level
-    cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in memory. With ``asks``
-    memory of the weights behind them is asked for.
+    bytes, as do the ``offsets`` of ``steps`` chunks of ``chunk`` units. The weights of a part of the chunks, which fit
+    into the first-level cache, are multiplied with all pixels of the band before the next; meanwhile the sums wait in
+    memory. With ``asks`` memory of the weights behind them is asked for.
     """
     columns = ops.columns
     begin_one, begin_two = ops.begin[1], ops.begin[2]
@@ -162,9 +162,7 @@ def plane_sorter(simd: Simd) -> Callable[..., None]:
     lanes, load, store = simd.lanes, simd.load, simd.store
 
     @njit(error_model="numpy")
-    def sort(
-        y: Any, plane_pitch: Any, x: Any, at: Any, row_pitch: Any, rows: Any, columns: Any, channels: Any
-    ) -> None:
+    def sort(y: Any, plane_pitch: Any, x: Any, at: Any, row_pitch: Any, rows: Any, columns: Any, channels: Any) -> None:
         place = 0
         for row in range(rows):
             first = at + row * row_pitch

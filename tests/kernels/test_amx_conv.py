@@ -36,6 +36,11 @@ CASES: list[tuple[tuple[int, int, int, int, int], dict[str, Any], set[str]]] = [
     # Weights in several parts, whose ends lie within a row of taps and within a tap.
     ((9, 9, 136, 32, 3), {}, {"conv"}),
     ((6, 18, 800, 40, 1), {}, {"conv"}),
+    # Channels sorted into planes; several tasks of pixels.
+    ((7, 7, 256, 40, 3), {}, {"conv"}),
+    ((13, 11, 320, 24, 3), {"strides": [2, 1], "dilations": [1, 2], "pads": [1, 2, 1, 2]}, {"conv"}),
+    ((5, 6, 256, 24, 3), {"upsample": [2, 2], "strides": [2, 1]}, {"conv"}),
+    ((40, 70, 256, 17, 2), {"pads": [0, 0, 0, 0], "activation": "Relu"}, {"conv"}),
     ((13, 11, 16, 24, 3), {"strides": [2, 2]}, {"conv"}),
     ((13, 12, 16, 24, 3), {"strides": [2, 1]}, {"conv"}),
     ((12, 13, 8, 24, 3), {"strides": [1, 2], "pads": [0, 2, 1, 0]}, {"conv"}),

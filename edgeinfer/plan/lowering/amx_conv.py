@@ -86,8 +86,8 @@ class AmxTasks(NamedTuple):
 
 
 def cut_amx(
-    units: ConvGeometry, kernel: KernelRow, threads: int, runs: int, run: int, tile_bytes: int, channel_bytes: int = UNIT_BYTES,
-    planes: int = 1,
+    units: ConvGeometry, kernel: KernelRow, threads: int, runs: int, run: int, tile_bytes: int,
+    channel_bytes: int = UNIT_BYTES, planes: int = 1,
 ) -> AmxTasks:  # fmt: skip
     """Cut a convolution into tasks.
 

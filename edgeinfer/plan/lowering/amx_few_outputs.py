@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgeinfer.plan.kernel_set import KernelRow
-from edgeinfer.plan.lowering.amx_conv import OFFSET_BYTES, UNIT_BYTES, PRODUCTS_COST, TILE_PIXELS, chunk_units
+from edgeinfer.plan.lowering.amx_conv import OFFSET_BYTES, PRODUCTS_COST, TILE_PIXELS, UNIT_BYTES, chunk_units
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import cut_few_outputs, few_outputs_applies
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
@@ -36,7 +36,7 @@ def amx_few_outputs_choices(
 def cut_amx_few_outputs(
     units: ConvGeometry, kernel: KernelRow, context: LoweringContext
 ) -> tuple[dict[str, int | float | str], int]:
-    """Params fields of tasks, and bytes of scratch memory: zeros, which ``sums`` names, and offsets stand at the end."""
+    """Params fields of tasks, and bytes of scratch memory; at its end stand zeros, where ``sums`` says, and offsets."""
     tasks = cut_few_outputs(units, kernel, context.threads, context.kernels.lanes)
     # Pixels are multiplied by two groups.
     floats = align(4 * (tasks.scratch_floats + TILE_PIXELS * kernel.traits["columns"])) // 4

@@ -59,7 +59,9 @@ def emit_bfloat16_amx(conv: FusedConv, context: LoweringContext, kernel: KernelR
     columns, is_packed = kernel.traits["columns"], kernel.family == PACKED_FAMILY
     units, runs, run = _taps(conv.geometry, kernel)
     planes = 1 if is_packed else planes_of(units)
-    tasks = cut_amx(units, kernel, context.threads, runs, run, 0, NUMBER_BYTES if is_packed else 2 * NUMBER_BYTES, planes)
+    tasks = cut_amx(
+        units, kernel, context.threads, runs, run, 0, NUMBER_BYTES if is_packed else 2 * NUMBER_BYTES, planes
+    )
 
     def pack(weight: np.ndarray) -> np.ndarray:
         if is_packed:
