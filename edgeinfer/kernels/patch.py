@@ -148,6 +148,15 @@ def row_reader(
                 copy(patch, place + column * channels, x, row + position * channels, inside * channels)
                 column += inside
                 continue
+            if position >= 0 and inside > 1 and upsample > 1:
+                at, left_of_pixel = row + position // upsample * x_channels, upsample - position % upsample
+                for _ in range(inside):
+                    copy(patch, place + column * channels, x, at, channels)
+                    column += 1
+                    left_of_pixel -= 1
+                    if left_of_pixel == 0:
+                        at, left_of_pixel = at + x_channels, upsample
+                continue
             source = source_index(position, scaled, pad_mode)
             if source < 0:
                 fill(patch, place + column * channels, outside, channels)
@@ -162,12 +171,17 @@ def row_reader(
     ) -> None:  # fmt: skip
         height, width, channels, x_channels = p.height, p.width, p.channels, p.x_channels
         pitch, outside = columns * channels, border(p)
+        before = -1
         for row in range(rows):
             source = source_index(top + row, height * p.upsample_y, p.pad_mode)
             if source < 0:
+                before = -1
                 fill(patch, row * pitch, outside, pitch)
+            elif source // p.upsample_y == before:
+                copy(patch, row * pitch, patch, (row - 1) * pitch, pitch)
             else:
-                start = image + source // p.upsample_y * width * x_channels + first_channel
+                before = source // p.upsample_y
+                start = image + before * width * x_channels + first_channel
                 read_row(
                     patch, row * pitch, x, start, left, columns, outside,
                     width, channels, x_channels, p.pad_mode, p.upsample_x,
