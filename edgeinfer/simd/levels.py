@@ -73,10 +73,11 @@ class Level:
     def memory_traits(self) -> dict[str, int | float]:
         """What the planner must know of memory where it is slower, beside arithmetic, than on other processors.
 
-        Bytes of weights that arrive from beyond a core's second-level cache in the time of a vector multiply-add, as
-        measured on Granite Rapids: 16 lines on their way at a time, for 90 ns each.
+        ``weight_bytes``: of weights, how many arrive from beyond a core's second-level cache in the time of a vector
+        multiply-add, as measured on Granite Rapids: 16 lines on their way at a time, for 90 ns each.
+        ``picture_bytes``: how large a whole picture's transformed input may be, lest its filters be read twice.
         """
-        return {"weight_bytes": 2} if self.tile_registers else {}
+        return {"weight_bytes": 2, "picture_bytes": 900 * 1024} if self.tile_registers else {}
 
     @property
     def has_floats_of_base(self) -> bool:

@@ -83,19 +83,19 @@ def cut_tasks(
     weights = geometry.out_channels * geometry.channels * geometry.kernel[0] * geometry.kernel[1]
     wanted = max(1, min(tasks_per_thread * threads, max(geometry.macs // TASK_MACS, weights // TASK_WEIGHTS)))
     images = geometry.batch * geometry.groups
-    rows = max(1, math.ceil(geometry.out_height / max(1, math.ceil(wanted / (images * column_tasks)))))
+    blocks = math.ceil(geometry.out_channels // geometry.groups / tile_columns)
+    pixels = geometry.batch * geometry.out_height * geometry.out_width
+    shares_weights = blocks >= wanted and geometry.out_channels >= WEIGHTS_BY_PIXELS * pixels
+    row_tasks = 1 if shares_weights else max(1, math.ceil(wanted / (images * column_tasks)))
+    rows = max(1, math.ceil(geometry.out_height / row_tasks))
     rows = min(geometry.out_height, max(rows, math.ceil(least_pixels / columns)))
     while rows > 1 and cache_bytes(rows, columns) > PATCH_BYTES:
         rows -= 1
     row_tasks = math.ceil(geometry.out_height / rows)
     rows = math.ceil(geometry.out_height / row_tasks)
 
-    blocks = math.ceil(geometry.out_channels // geometry.groups / tile_columns)
     pixel_tasks = images * row_tasks * column_tasks
-    pixels = geometry.batch * geometry.height * geometry.width
-    cuts_rows = geometry.kernel == (1, 1) and columns > 2 * tile_rows
-    if blocks >= wanted and geometry.out_channels >= WEIGHTS_BY_PIXELS * pixels:
-        cuts_rows = False
+    cuts_rows = geometry.kernel == (1, 1) and columns > 2 * tile_rows and not shares_weights
     if threads > 1 and pixel_tasks < wanted and cuts_rows:
         columns = max(
             tile_rows, least_pixels, math.ceil(geometry.out_width * pixel_tasks / wanted / tile_rows) * tile_rows

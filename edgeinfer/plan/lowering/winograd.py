@@ -99,9 +99,9 @@ def cut_tile_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, tile
     """
     output, tile_rows, block_columns = (kernel.traits[name] for name in ("output", "rows", "columns"))
     high, wide = math.ceil(geometry.out_height / output), math.ceil(geometry.out_width / output)
-    limit = max(
-        tile_rows, min(MAX_TILES, FREQUENCY_BYTES // (frequencies_of(kernel) * tile_floats * kernel.element_bytes))
-    )
+    tile_bytes = frequencies_of(kernel) * tile_floats * kernel.element_bytes
+    is_one_task = high * wide * tile_bytes <= kernel.traits.get("picture_bytes", FREQUENCY_BYTES)
+    limit = max(tile_rows, min(MAX_TILES, high * wide if is_one_task else FREQUENCY_BYTES // tile_bytes))
     columns = min(wide, limit)
     column_tasks = math.ceil(wide / columns)
     columns = math.ceil(wide / column_tasks)
