@@ -181,9 +181,9 @@ def section(rows: list[MemoryRow]) -> str:
     return f"""## Memory and start
 
 `make bench-memory`: each runtime in a process of its own, 1 thread; the peak is what resident memory grows by from the
-moment NumPy is imported and the inputs are made. Planning packs the weights, by one
-thread / by as many as a session has by default; a first run holds it. *By the lower
-bound*: bytes of the tensors in the arena by the largest sum of tensors that live at one time (goal: {ARENA_GOAL}).
+moment NumPy is imported and the inputs are made. Planning packs the weights, by one thread / by as many as a session
+has by default; a first run holds it. *By the lower bound*: bytes of the tensors in the arena by the largest sum of
+tensors that live at one time (goal: {ARENA_GOAL}).
 
 {memory_table(rows)}
 
