@@ -29,10 +29,12 @@ from edgeinfer.simd.amx_tile import TILE_PIXELS, AmxTileOps
 from edgeinfer.simd.pointers import advance, as_bytes, as_i64, claim
 from edgeinfer.simd.prefetch import LINE_BYTES, prefetch
 
-# chunk: units that one instruction multiplies, a divisor of a run of taps; planes: into how many planes of ``chunk``
-# units the pixels of a patch are sorted, 1 where they stay whole; sums, sorted_patch, offsets: floats of scratch before
-# the sums, the planes and the offsets of all chunks.
-AMX_INTEGERS = "chunk sums planes sorted_patch offsets"
+# chunk: units that one instruction multiplies, a divisor of a run of taps; sums, offsets: floats of scratch before the
+# sums and the offsets of all chunks.
+AMX_INTEGERS = "chunk sums offsets"
+# planes: into how many planes of ``chunk`` units pixels of a patch are sorted, 1 where they stay whole; sorted_patch:
+# floats of scratch before the planes.
+PLANE_INTEGERS = "planes sorted_patch"
 
 # Most pixels of a band; the planner has this number too.
 BAND = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeinfer.kernels.amx_conv import AMX_INTEGERS, amx_conv, of_images
+from edgeinfer.kernels.amx_conv import AMX_INTEGERS, PLANE_INTEGERS, amx_conv, of_images
 from edgeinfer.kernels.bfloat16_patch import bfloat16_patch_reader, normalised_bfloat16_patch_reader
 from edgeinfer.kernels.conv import float_output
 from edgeinfer.kernels.direct_conv import CONV_FLOATS, CONV_INTEGERS
@@ -14,8 +14,8 @@ from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.amx_tile import BFLOAT16_PRODUCTS, AmxTileOps
 from edgeinfer.simd.tile import TileOps
 
-PARAMS = struct(f"{NORMALISED_INTEGERS} {AMX_INTEGERS}", NORMALISED_FLOATS)
-PACKED_PARAMS = struct(f"{CONV_INTEGERS} {AMX_INTEGERS}", CONV_FLOATS)
+PARAMS = struct(f"{NORMALISED_INTEGERS} {AMX_INTEGERS} {PLANE_INTEGERS}", NORMALISED_FLOATS)
+PACKED_PARAMS = struct(f"{CONV_INTEGERS} {AMX_INTEGERS} {PLANE_INTEGERS}", CONV_FLOATS)
 TILES = {"amx": [(32, 2), (32, 1)]}
 PACKED_TILES = {"amx": [(32, 2), (32, 1)]}
 

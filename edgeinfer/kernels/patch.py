@@ -173,19 +173,19 @@ def row_reader(
         pitch, outside = columns * channels, border(p)
         before = -1
         for row in range(rows):
-            source = source_index(top + row, height * p.upsample_y, p.pad_mode)
+            position = source_index(top + row, height * p.upsample_y, p.pad_mode)
+            source = position // p.upsample_y if position >= 0 else -1
             if source < 0:
-                before = -1
                 fill(patch, row * pitch, outside, pitch)
-            elif source // p.upsample_y == before:
+            elif source == before:
                 copy(patch, row * pitch, patch, (row - 1) * pitch, pitch)
             else:
-                before = source // p.upsample_y
-                start = image + before * width * x_channels + first_channel
+                start = image + source * width * x_channels + first_channel
                 read_row(
                     patch, row * pitch, x, start, left, columns, outside,
                     width, channels, x_channels, p.pad_mode, p.upsample_x,
                 )  # fmt: skip
                 finish_row(patch, row * pitch, p, left, columns, state)
+            before = source
 
     return read

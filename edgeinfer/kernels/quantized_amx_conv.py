@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeinfer.kernels.amx_conv import AMX_INTEGERS, amx_conv, of_images
+from edgeinfer.kernels.amx_conv import AMX_INTEGERS, PLANE_INTEGERS, amx_conv, of_images
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.quantized_conv import quantized_arithmetic, zero_point_border
 from edgeinfer.kernels.quantized_output import QUANTIZED_CONV_FLOATS, QUANTIZED_CONV_INTEGERS
@@ -13,7 +13,7 @@ from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.amx_tile import BYTE_PRODUCTS, AmxTileOps
 from edgeinfer.simd.byte_tile import ByteTileOps
 
-PARAMS = struct(f"{QUANTIZED_CONV_INTEGERS} {AMX_INTEGERS}", QUANTIZED_CONV_FLOATS)
+PARAMS = struct(f"{QUANTIZED_CONV_INTEGERS} {AMX_INTEGERS} {PLANE_INTEGERS}", QUANTIZED_CONV_FLOATS)
 TILES = {"amx": [(32, 2), (32, 1)]}
 PACKED_TILES = {"amx": [(32, 2)]}
 

@@ -41,9 +41,6 @@ def cut_amx_few_outputs(
     # Pixels are multiplied by two groups.
     floats = align(4 * (tasks.scratch_floats + TILE_PIXELS * kernel.traits["columns"])) // 4
     chunk, columns = chunk_units(units.channels), kernel.traits["columns"]
-    fields = {
-        **tasks.fields(units.batch), "chunk": chunk, "sums": floats, "planes": 1, "sorted_patch": 0,
-        "offsets": floats + columns,
-    }  # fmt: skip
+    fields = {**tasks.fields(units.batch), "chunk": chunk, "sums": floats, "offsets": floats + columns}
     steps = units.kernel[0] * units.channels // chunk
     return fields, UNIT_BYTES * (floats + columns) + OFFSET_BYTES * steps
