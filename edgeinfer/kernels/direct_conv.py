@@ -30,8 +30,8 @@ CONV_INTEGERS = (
     " out_height out_width out_channels y_pixel y_row y_image y_start groups"
     " kernel_height kernel_width stride_y stride_x dilation_y dilation_x"
     " pad_top pad_left pad_mode upsample_y upsample_x"
-    # pixels of a task, tasks along each axis, blocks of output channels of a task
-    " task_rows task_columns row_tasks column_tasks task_blocks block_tasks tiles"
+    # pixels of a task, tasks along each axis, blocks of output channels of a task, shares of rows
+    " task_rows task_columns row_tasks column_tasks task_blocks block_tasks row_shares tiles"
     " activation"
 )
 CONV_FLOATS = "low high parameter_0 parameter_1"

@@ -21,7 +21,8 @@ MAX_SIZE = 8
 _POINTS = " ".join(f"point_{index}" for index in range(MAX_SIZE - 1))
 _FACTORS = " ".join(f"factor_{index}" for index in range(MAX_SIZE))
 FILTERS_PARAMS = struct(
-    f"x y {SOURCE_STRIDES} out_channels channels kernel_size taps stride size columns tiles", f"{_POINTS} {_FACTORS}"
+    f"x y {SOURCE_STRIDES} out_channels channels kernel_size taps stride size axes columns tiles",
+    f"{_POINTS} {_FACTORS}",
 )
 # Channels that are transformed at a time: their results of a frequency are a run of whole lines, and what lies between
 # the two passes fits the first-level cache.
@@ -31,6 +32,8 @@ CHANNELS = 8
 @kernel_family("f32_pack_filters", FILTERS_PARAMS, channels=CHANNELS)
 def f32_pack_filters(simd: Simd) -> Callable[..., None]:
     """``y[block, frequency, row's phase, column's phase, channel, c]``: ``G g G^T`` of each phase of each filter.
+
+    Along one axis ``y[block, frequency, tap down, channel, c]``: ``g G^T``.
 
     A row of G is powers of a point times a factor. Powers are summed up by Horner's rule; since points are powers of
     two, nothing depends on whether a multiplication and an addition are rounded together. Factors are multiplied last.
@@ -118,6 +121,22 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
                     last = at + (terms - 1) * pitch
                     at_point(y, place, 0, between, last, 0, 0, 1, 0.0, factor, 1, count * p.columns)
 
+    @njit(error_model="numpy")
+    def transform_along_rows(y: Any, y_at: Any, taps: Any, points: Any, factors: Any, p: Any, count: Any) -> None:
+        """Write ``g G^T`` of ``count`` channels of 3x3 filters, without strides."""
+        columns, last = p.columns, p.size - 1
+        frequency_step = 3 * p.channels * columns
+        for row in range(3):
+            for channel in range(count):
+                for part in range(0, columns, lanes):
+                    at = (channel * 9 + row * 3) * columns + part
+                    g0, g1, g2 = load(taps, at), load(taps, at + columns), load(taps, at + 2 * columns)
+                    place = y_at + (row * p.channels + channel) * columns + part
+                    for j in range(last):
+                        point = splat(points[j])
+                        store(y, place + j * frequency_step, ((g2 * point + g1) * point + g0) * splat(factors[j]))
+                    store(y, place + last * frequency_step, g2 * splat(factors[last]))
+
     def body(p: Any, worker: Any) -> None:
         x, y, points = buffer_i32(worker, p.x), buffer_f32(worker, p.y), scratch_f32(worker)
         x_floats = buffer_f32(worker, p.x)
@@ -129,7 +148,8 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
         columns = p.columns
         between = advance(taps, CHANNELS * p.kernel_size * p.kernel_size * columns)
         taps_i32 = as_i32(worker.scratch + 4 * 2 * MAX_SIZE)
-        products = (p.stride * (p.size - 1) + 1) * (p.stride * (p.size - 1) + 1)
+        across = p.stride * (p.size - 1) + 1
+        products = across * across if p.axes > 1 else p.size * p.kernel_size
         while True:
             block = claim(worker, p.tiles)
             if block >= p.tiles:
@@ -141,6 +161,9 @@ def f32_pack_filters(simd: Simd) -> Callable[..., None]:
                 ask_for(x_floats, source + beyond * p.x_channel, p, outputs, min(p.channels - beyond, CHANNELS))
                 gather(taps_i32, x, source + first * p.x_channel, p, outputs, count)
                 y_at = (block * products * p.channels + first) * columns
+                if p.axes == 1:
+                    transform_along_rows(y, y_at, taps, points, factors, p, count)
+                    continue
                 for row in range(p.stride):
                     for column in range(p.stride):
                         transform_columns(between, taps, points, p, row, column, count)

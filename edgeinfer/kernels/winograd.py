@@ -92,12 +92,56 @@ def float_arithmetic(
     )  # fmt: skip
 
 
+@njit(forceinline=True, error_model="numpy")
+def first_row_of(p: Any, row_task: Any, high: Any, block: Any, blocks: Any) -> Any:
+    """Where the rows of tiles of a task begin that it computes for a block of output channels; 0 to ``high``.
+
+    Rows are shared out evenly. A row at the border of two of ``p.row_shares`` equal shares belongs to one for the first
+    blocks, and to the other one for the rest.
+    """
+    if row_task * p.row_shares % p.row_tasks != 0:
+        return row_task * high // p.row_tasks
+    return (2 * blocks * row_task * high + (2 * block + 1) * p.row_tasks) // (2 * blocks * p.row_tasks)
+
+
+def frequency_products(arithmetic: WinogradArithmetic) -> Callable[..., None]:
+    """``run(...)``: the products of one frequency of a task's tiles with one block of filters.
+
+    Filters are runs of channels: ``runs`` of ``run`` units, those of a tile ``v_step`` units apart. The filters of the
+    next frequency are asked for meanwhile. Further arguments: sums and where they begin, floats from tile to tile
+    there, transformed input, where it begins, units from tile to tile there, filters, where these begin, number of
+    tiles.
+    """
+    tile_rows, columns = arithmetic.rows, arithmetic.columns
+    zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store_tile
+
+    @njit(forceinline=True, error_model="numpy")
+    def run_tiles(
+        m: Any, place: Any, tile_pitch: Any, v: Any, v_index: Any, v_pitch: Any, v_step: Any, u: Any, u_index: Any,
+        run: Any, runs: Any, tiles: Any,
+    ) -> None:  # fmt: skip
+        ahead_step = step_ahead(columns, tiles // tile_rows)
+        for first in range(0, tiles, tile_rows):
+            start = v_index + first * v_pitch
+            asked = min(first // tile_rows * ahead_step, columns)
+            ahead = u_index + runs * run * (columns + asked)
+            tile, weights = zeros(), u_index
+            for _ in range(runs):
+                tile = inner(tile, v, start, v_pitch, u, weights, run, ahead, ahead_step)
+                start += v_step
+                weights += run * columns
+                ahead += run * ahead_step
+            store_tile(tile, m, place + first * tile_pitch, tile_pitch, tile_rows, columns)
+
+    return run_tiles
+
+
 def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
     """The body of a convolution kernel with the filter and stride of ``arithmetic``, dilation 1, one group."""
     simd, tile_rows, columns = arithmetic.simd, arithmetic.rows, arithmetic.columns
     output, width, lanes = arithmetic.output, arithmetic.width, simd.lanes
     taps, stride, size = arithmetic.taps, arithmetic.stride, output + arithmetic.taps - 1
-    zeros, inner, store_tile = arithmetic.zeros, arithmetic.inner, arithmetic.store_tile
+    multiply_frequency = frequency_products(arithmetic)
     transform_down, transform_across = arithmetic.transform_down, arithmetic.transform_across
     read_patch, transform_back = arithmetic.read_patch, arithmetic.transform_back
     floats, scratch = simd.buffer, simd.scratch
@@ -140,25 +184,21 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
 
     @njit(error_model="numpy")
     def multiply(
-        m: Any, m_pitch: Any, tile_pitch: Any, v: Any, u: Any, u_index: Any, tiles: Any, units: Any, v_pitch: Any
-    ) -> None:
-        """Products of all frequencies; the filters of the next one are asked for meanwhile."""
-        ahead_step = step_ahead(columns, tiles // tile_rows)
+        m: Any, m_pitch: Any, tile_pitch: Any, v: Any, v_index: Any, frequency_pitch: Any, u: Any, u_index: Any,
+        tiles: Any, units: Any, v_pitch: Any,
+    ) -> None:  # fmt: skip
+        """Products of all frequencies with the tiles from ``v[v_index]`` on."""
         for frequency in range(frequencies):
             run, runs = runs_of_units(frequency, units)
-            for first in range(0, tiles, tile_rows):
-                start = frequency * (tiles * v_pitch + lanes) + first * v_pitch
-                asked = min(first // tile_rows * ahead_step, columns)
-                ahead = u_index + runs * run * (columns + asked)
-                tile, weights = zeros(), u_index
-                for _ in range(runs):
-                    tile = inner(tile, v, start, v_pitch, u, weights, run, ahead, ahead_step)
-                    start += stride * units
-                    weights += run * columns
-                    ahead += run * ahead_step
-                place = frequency * m_pitch + first * tile_pitch
-                store_tile(tile, m, place, tile_pitch, tile_rows, columns)
+            start = v_index + frequency * frequency_pitch
+            multiply_frequency(
+                m, frequency * m_pitch, tile_pitch, v, start, v_pitch, stride * units, u, u_index, run, runs, tiles
+            )
             u_index += runs * run * columns
+
+    @njit(forceinline=True, error_model="numpy")
+    def whole_tiles(tiles: Any) -> Any:
+        return (tiles + tile_rows - 1) // tile_rows * tile_rows
 
     def body(p: Any, worker: Any) -> None:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
@@ -177,12 +217,12 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             column_task = task % p.column_tasks
             row_task = task // p.column_tasks % p.row_tasks
             image = task // p.column_tasks // p.row_tasks
-            # Rows of tiles are shared out evenly.
-            first_row, end_row = row_task * high // p.row_tasks, (row_task + 1) * high // p.row_tasks
-            row_tiles = end_row - first_row
+            # Rows that any of its blocks needs.
+            first_row = first_row_of(p, row_task, high, 0, blocks)
+            row_tiles = first_row_of(p, row_task + 1, high, blocks - 1, blocks) - first_row
             out_row, out_column = first_row * output, column_task * p.task_columns * output
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)
-            tiles = (row_tiles * column_tiles + tile_rows - 1) // tile_rows * tile_rows
+            tiles = whole_tiles(row_tiles * column_tiles)
             patch_rows = (row_tiles * output + taps - 1) * stride
             patch_columns = (column_tiles * output + taps - 1) * stride
             m_pitch = fixed_pitch if fixed_pitch > 0 else tiles * columns + lanes
@@ -202,10 +242,15 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
                     v_pitch,
                 )  # fmt: skip
             for block in range(first_block, min(blocks, first_block + p.task_blocks)):
+                first = first_row_of(p, row_task, high, block, blocks)
+                rows = first_row_of(p, row_task + 1, high, block, blocks) - first
                 first_filter = block * filter_units * units * columns
-                multiply(m, m_pitch, tile_pitch, v, u, first_filter, tiles, units, v_pitch)
+                multiply(
+                    m, m_pitch, tile_pitch, v, (first - first_row) * column_tiles * v_pitch, tiles * v_pitch + lanes, u,
+                    first_filter, whole_tiles(rows * column_tiles), units, v_pitch,
+                )  # fmt: skip
                 transform_back(
-                    p, worker, m, m_pitch, tile_pitch, buffer, block, row_tiles, column_tiles, column_tiles, out_row,
+                    p, worker, m, m_pitch, tile_pitch, buffer, block, rows, column_tiles, column_tiles, first * output,
                     out_column, image,
                 )  # fmt: skip
 

@@ -86,7 +86,7 @@ def f32_winograd_few_outputs(simd: Simd, tile_rows: int, vectors: int) -> Callab
     def finish(buffers: Any, p: Any, sums: Any, place: Any, rows: Any) -> None:
         bias, residual, y = buffers
         values = transform_output(sums, 0, lanes)
-        finish_pixels(values, y, place, p, bias, residual, p.residual >= 0, rows, p.out_channels, sums, 0)
+        finish_pixels(values, y, place, p.y_row, p, bias, residual, p.residual >= 0, rows, p.out_channels, sums, 0)
 
     return winograd_few_outputs_conv(
         FewOutputsFiltering(

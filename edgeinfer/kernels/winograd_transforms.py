@@ -151,9 +151,10 @@ def storing_each(count: int, store: Callable[..., None]) -> Callable[..., None]:
 
 
 def finish_column(simd: Simd, output: int) -> Callable[..., None]:
-    """``finish(values, y, place, p, bias, residual, has_residual, rows, count, spare, at)``: one column of a tile.
+    """``finish(values, y, place, pitch, p, bias, residual, has_residual, rows, count, spare, at)``: a column of a tile.
 
-    ``values`` is a tuple of the column's vectors; the first ``rows`` of them and ``count`` lanes are written.
+    ``values`` is a tuple of the column's vectors; the first ``rows`` of them and ``count`` lanes are written, ``pitch``
+    floats apart.
     ``spare[at]`` and the ``output`` vectors from there on may be overwritten.
     """
     lanes, load, load_first = simd.lanes, simd.load, simd.load_first
@@ -162,13 +163,13 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
 
     @njit(forceinline=True, error_model="numpy")
     def finish_one(value: Any, k: Any, state: Any) -> None:
-        y, place, y_row, bias, low, high = state
-        store(y, place + k * y_row, clamp(value + bias, low, high))
+        y, place, pitch, bias, low, high = state
+        store(y, place + k * pitch, clamp(value + bias, low, high))
 
     @njit(forceinline=True, error_model="numpy")
     def finish_one_with_residual(value: Any, k: Any, state: Any) -> None:
-        y, place, y_row, bias, low, high, residual = state
-        at = place + k * y_row
+        y, place, pitch, bias, low, high, residual = state
+        at = place + k * pitch
         store(y, at, clamp(value + bias + load(residual, at), low, high))
 
     finish_whole = for_each(output, finish_one)
@@ -176,28 +177,28 @@ def finish_column(simd: Simd, output: int) -> Callable[..., None]:
 
     @njit(forceinline=True, error_model="numpy")
     def finish(
-        values: Any, y: Any, place: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any, count: Any,
-        spare: Any, at: Any,
+        values: Any, y: Any, place: Any, pitch: Any, p: Any, bias: Any, residual: Any, has_residual: Any, rows: Any,
+        count: Any, spare: Any, at: Any,
     ) -> None:  # fmt: skip
         low, high = splat(np.float32(p.low)), splat(np.float32(p.high))
         if rows == output and count == lanes and p.activation == 0:
             if has_residual:
-                finish_with_residual(values, (y, place, p.y_row, bias, low, high, residual))
+                finish_with_residual(values, (y, place, pitch, bias, low, high, residual))
             else:
-                finish_whole(values, (opaque_pointer(y, place), 0, p.y_row, bias, low, high))
+                finish_whole(values, (opaque_pointer(y, place), 0, pitch, bias, low, high))
         else:
             store_each(values, (spare, at, lanes))
             for row in range(rows):
                 value = load(spare, at + row * lanes) + bias
                 if has_residual:
-                    value = value + load_first(residual, place + row * p.y_row, count)
+                    value = value + load_first(residual, place + row * pitch, count)
                 store(spare, at + row * lanes, clamp(value, low, high))
             if p.activation != 0:
                 activate_row(
                     spare, at, rows * lanes, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1)
                 )
             for row in range(rows):
-                store_first(y, place + row * p.y_row, load(spare, at + row * lanes), count)
+                store_first(y, place + row * pitch, load(spare, at + row * lanes), count)
 
     return finish
 
@@ -244,8 +245,8 @@ def inverse_transform(simd: Simd, vectors: int, output: int, size: int) -> Calla
                     for j in range(across):
                         values = transform(buffer, j * lanes, output * lanes)
                         finish(
-                            values, y, place + j * y_pixel, p, bias_vector, residual, has_residual, rows, count,
-                            buffer, size * output * lanes,
+                            values, y, place + j * y_pixel, y_row, p, bias_vector, residual, has_residual, rows,
+                            count, buffer, size * output * lanes,
                         )  # fmt: skip
 
     return run

@@ -372,8 +372,9 @@ def test_algorithms_are_candidates(level: str):
     larger_tiles_and_strides = {
         "f32_winograd6x6", "f32_winograd7x7_stride2_3x3", "f32_winograd4x4_stride2_3x3", "f32_winograd5x5_stride2_7x7",
     }  # fmt: skip
-    of_avx2 = {"f32_winograd_pixels", "f32_winograd2x2_stride2_3x3"}
+    of_avx2, of_avx512 = {"f32_winograd_pixels", "f32_winograd2x2_stride2_3x3"}, {"f32_winograd1x2"}
     at_level = {row.family for row in kernels_for(level).kernel_set.rows.values()}
-    assert families == everywhere | (at_level & (larger_tiles_and_strides | of_avx2))
+    assert families == everywhere | (at_level & (larger_tiles_and_strides | of_avx2 | of_avx512))
     assert at_level >= larger_tiles_and_strides or not CPU_LEVELS[level].by_lane
     assert at_level & of_avx2 == (of_avx2 if "avx2" in (level, CPU_LEVELS[level].base) else set())
+    assert at_level & of_avx512 == (of_avx512 if "avx512" in (level, CPU_LEVELS[level].base) else set())

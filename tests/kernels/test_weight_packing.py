@@ -105,3 +105,16 @@ def test_filters_are_transformed_as_the_paper_says(form):
                     wanted = np.einsum("k,ockl,l->co", rows[i], phase, rows[j])
                     np.testing.assert_allclose(packed[place : place + 7, :5], wanted, rtol=1e-5, atol=1e-6)
                     place += 7
+
+
+def test_filters_along_rows_keep_their_taps_down():
+    filtering = Filtering(2, 3, 1, axes=1)
+    weight, rows = weights(5, 7, 3, 3), np.array(filter_matrix(4, 3), np.float64)
+    rows[0] = -rows[0]
+    packed = pack_filters(weight, filtering, 8)
+    assert packed.shape == (1, 4 * 3 * 7, 8)
+    by_frequency = packed.reshape(4, 3, 7, 8)
+    np.testing.assert_allclose(
+        by_frequency[..., :5], np.einsum("fl,ockl->fkco", rows, weight), rtol=1e-5, atol=1e-6
+    )  # fmt: skip
+    assert not by_frequency[..., 5:].any()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.conv_tasks import cut_tasks
-from edgeinfer.plan.lowering.winograd import cut_tile_tasks, tile_units
+from edgeinfer.plan.lowering.tile_tasks import cut_tile_tasks, first_row_of
+from edgeinfer.plan.lowering.winograd import tile_units, winograd_tasks
 
 LANES = 16
 
@@ -65,3 +67,43 @@ def test_pictures_of_many_tasks_keep_small_ones():
         cuts.append(cut_tile_tasks(conv, kernel, 2, tile_units(conv, kernel, LANES), LANES))
     assert cuts[0] == cuts[1]
     assert cuts[0].pixel_tasks > 4
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize(("size", "channels"), [(28, 128), (56, 64), (20, 256), (36, 96), (52, 64)])
+def test_every_worker_multiplies_as_many_rows(size: int, channels: int, threads: int):
+    kernel = winograd_kernel("x86-64-v4+amx", "f32_winograd4x4")
+    tasks, high = winograd_tasks(geometry(size, channels, channels), kernel, threads, LANES), math.ceil(size / 4)
+    blocks = math.ceil(channels / kernel.traits["columns"])
+    computed = [[0] * high for _ in range(blocks)]
+    work = []
+    for worker in range(threads):
+        tiles = tasks.row_tasks * tasks.block_tasks
+        work.append(0)
+        for task in range(tiles * worker // threads, tiles * (worker + 1) // threads):
+            row_task, first_block = task // tasks.block_tasks, task % tasks.block_tasks * tasks.blocks
+            for block in range(first_block, min(blocks, first_block + tasks.blocks)):
+                first, end = (
+                    first_row_of(row_task + i, tasks.row_tasks, tasks.row_shares, high, block, blocks) for i in (0, 1)
+                )
+                assert end - first <= tasks.rows
+                for row in range(first, end):
+                    computed[block][row] += 1
+                    work[-1] += 1
+    assert computed == [[1] * high for _ in range(blocks)]
+    assert tasks.row_tasks % threads == 0
+    assert max(work) - min(work) <= 1
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+def test_kernels_and_planner_agree_on_rows(shares: int):
+    pytest.importorskip("numba")
+    from edgeinfer.kernels import winograd
+
+    for row_tasks in (shares, 2 * shares):
+        params = SimpleNamespace(row_tasks=row_tasks, row_shares=shares)
+        for high in (7, 9, 14):
+            for task in range(row_tasks + 1):
+                for block in range(4):
+                    ours = first_row_of(task, row_tasks, shares, high, block, 4)
+                    assert winograd.first_row_of.py_func(params, task, high, block, 4) == ours

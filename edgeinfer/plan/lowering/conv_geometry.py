@@ -127,7 +127,7 @@ def conv_values(
         "dilation_y": geometry.dilations[0], "dilation_x": geometry.dilations[1],
         "pad_top": geometry.pads[0], "pad_left": geometry.pads[1], "pad_mode": geometry.pad_mode,
         "upsample_y": geometry.upsample[0], "upsample_x": geometry.upsample[1],
-        "task_blocks": 1, "block_tasks": 1, "border": "",
+        "task_blocks": 1, "block_tasks": 1, "row_shares": 1, "border": "",
         **activation_fields(node),
     }  # fmt: skip
 

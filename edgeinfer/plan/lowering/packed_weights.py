@@ -59,16 +59,37 @@ class Filtering(NamedTuple):
         output: pixels of an output tile along one axis.
         taps: taps of the filter along one axis; with strides those of the first phase.
         stride: the convolution's stride along both axes.
+        axes: 2, or 1 where only rows of pixels are filtered, see ``edgeinfer.kernels.winograd_rows``.
     """
 
     output: int
     taps: int
     stride: int
+    axes: int = 2
 
     @property
     def size(self) -> int:
         """Input pixels of one phase, and frequencies, of a tile along one axis."""
         return self.output + self.taps - 1
+
+    @property
+    def output_rows(self) -> int:
+        """Rows of pixels of an output tile."""
+        return self.output if self.axes > 1 else 1
+
+    def tiles_of(self, height: int, width: int) -> tuple[int, int]:
+        """Tiles of a picture, down and across."""
+        return math.ceil(height / self.output_rows), math.ceil(width / self.output)
+
+    @property
+    def shared_rows(self) -> int:
+        """Rows of transformed tiles that a task has beyond those of its output."""
+        return 0 if self.axes > 1 else self.taps - 1
+
+    @property
+    def frequencies(self) -> int:
+        """Frequencies of an output tile."""
+        return self.size**self.axes
 
     @property
     def kernel_size(self) -> int:
@@ -78,19 +99,14 @@ class Filtering(NamedTuple):
     @property
     def products(self) -> int:
         """Products for each output tile, input and output channel: at the last frequency only those of one phase."""
-        return (self.stride * (self.size - 1) + 1) ** 2
+        return (self.stride * (self.size - 1) + 1) ** 2 if self.axes > 1 else self.size * self.taps
 
 
 @functools.cache
 def filtering_of(kernel: KernelRow) -> Filtering:
     """What a Winograd kernel computes."""
     traits = kernel.traits
-    return Filtering(traits["output"], traits.get("taps", 3), traits.get("stride", 1))
-
-
-def frequencies_of(kernel: KernelRow) -> int:
-    """Frequencies of an output tile of a Winograd kernel."""
-    return filtering_of(kernel).size ** 2
+    return Filtering(traits["output"], traits.get("taps", 3), traits.get("stride", 1), traits.get("axes", 2))
 
 
 def filter_factors(size: int) -> np.ndarray:
@@ -116,7 +132,8 @@ def at_points(g: np.ndarray, size: int) -> np.ndarray:
 def pack_filters(weight: np.ndarray, filtering: Filtering, columns: int) -> np.ndarray:
     """Transform float32 [out, channels, k, k] by ``G g G^T``: [block, those of all frequencies, columns].
 
-    Filters of a frequency are [row's phase][column's phase][channel], without phases that have nothing there.
+    Filters of a frequency are [row's phase][column's phase][channel], without phases that have nothing there; along one
+    axis, by ``g G^T``, [tap down][channel].
     """
     out_channels, channels = weight.shape[:2]
     size, stride = filtering.size, filtering.stride
@@ -127,6 +144,10 @@ def pack_filters(weight: np.ndarray, filtering: Filtering, columns: int) -> np.n
         outputs = weight[block * columns : (block + 1) * columns]
         part[..., : len(outputs)] = outputs.transpose(2, 3, 1, 0)
         part[..., len(outputs) :] = 0
+        if filtering.axes == 1:
+            across = at_points(part.swapaxes(0, 1), size) * factors[:, None, None, None]
+            packed[block] = across.reshape(packed.shape[1:])
+            continue
         phases = {}
         for row in range(stride):
             for column in range(stride):
@@ -146,8 +167,8 @@ def pack_filters(weight: np.ndarray, filtering: Filtering, columns: int) -> np.n
 def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> str:
     """The constant with filters [out, channels, k, k] transformed and packed for a Winograd kernel."""
     columns, width, filtering = kernel.traits["columns"], width_of(kernel), filtering_of(kernel)
-    output, taps, stride = filtering
-    packing = f"winograd{output}x{taps}x{stride}x{columns}x{width}.{kernel.float_dtype.str}"
+    output, taps, stride, axes = filtering
+    packing = f"winograd{output}x{taps}x{stride}x{axes}x{columns}x{width}.{kernel.float_dtype.str}"
     rows = context.kernels.family("f32_pack_filters")
 
     def pack(source: np.ndarray) -> np.ndarray:
@@ -169,7 +190,7 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
         kernel_size, size = filtering.kernel_size, filtering.size
         values: dict[str, int | float] = {
             "out_channels": out_channels, "channels": channels, "kernel_size": kernel_size, "taps": taps,
-            "stride": stride, "size": size, "columns": columns, "tiles": blocks,
+            "stride": stride, "size": size, "axes": axes, "columns": columns, "tiles": blocks,
         }  # fmt: skip
         values |= {f"point_{index}": 0.0 for index in range(MAX_SIZE - 1)}
         values |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}

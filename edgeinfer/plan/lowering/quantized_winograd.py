@@ -10,10 +10,10 @@ from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
-from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of
+from edgeinfer.plan.lowering.packed_weights import filtering_of
 from edgeinfer.plan.lowering.quantized_numbers import Quantization, quantized_conv_values
 from edgeinfer.plan.lowering.quantized_pictures import as_quads, whole_quads
-from edgeinfer.plan.lowering.winograd import cut_tile_tasks, tile_units, winograd_applies, winograd_costs
+from edgeinfer.plan.lowering.winograd import winograd_applies, winograd_costs, winograd_scratch, winograd_tasks
 from edgeinfer.plan.lowering.winograd_few_outputs import (
     cut_columns_of_groups,
     folded_taps,
@@ -196,15 +196,5 @@ def _cut_tiles(
     units: ConvGeometry, kernel: KernelRow, threads: int, lanes: int
 ) -> tuple[dict[str, int | float | str], int]:
     """Params fields of tasks, and units of scratch memory."""
-    rows, columns, filtering, frequencies = (
-        kernel.traits["rows"], kernel.traits["columns"], filtering_of(kernel), frequencies_of(kernel)
-    )  # fmt: skip
-    v_units = tile_units(units, kernel, lanes)
-    tasks = cut_tile_tasks(units, kernel, threads, v_units, lanes)
-    tiles = math.ceil(tasks.rows * tasks.columns / rows) * rows
-    patch_rows, patch_columns = (
-        (count * filtering.output + filtering.taps - 1) * filtering.stride for count in (tasks.rows, tasks.columns)
-    )
-    patch = patch_rows * patch_columns * units.channels
-    floats = frequencies * (3 * lanes + tiles * (columns + v_units)) + tiles * 4 * lanes + patch + lanes
-    return tasks.values(units.batch), floats
+    tasks = winograd_tasks(units, kernel, threads, lanes)
+    return tasks.values(units.batch), winograd_scratch(units, kernel, tasks, lanes)

@@ -9,8 +9,9 @@ import numpy as np
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
-from edgeinfer.plan.lowering.packed_weights import filtering_of, frequencies_of, packed_filters
-from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE, TRANSFORM_CYCLES, cut_tile_tasks
+from edgeinfer.plan.lowering.packed_weights import filtering_of, packed_filters
+from edgeinfer.plan.lowering.tile_tasks import cut_tile_tasks
+from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE, TRANSFORM_CYCLES
 
 PART = 3
 MIN_KERNEL = 5
@@ -86,7 +87,7 @@ def cut_parts(
 ) -> tuple[dict[str, int | float | str], int]:
     """Params fields of tasks and of the kernel's size, and units of scratch memory; channels are counted in units."""
     tile_rows, columns, filtering = kernel.traits["rows"], kernel.traits["columns"], filtering_of(kernel)
-    (down, across), parts_of_tile, frequencies = part_counts(geometry), _parts_of_tile(kernel), frequencies_of(kernel)
+    (down, across), parts_of_tile, frequencies = part_counts(geometry), _parts_of_tile(kernel), filtering.frequencies
     tasks = cut_tile_tasks(geometry, kernel, threads, _tile_units(geometry, kernel), lanes)
     values = {**tasks.values(geometry.batch), "kernel_height": down * PART, "kernel_width": across * PART}
     padded_columns = math.ceil(tasks.columns / tile_rows) * tile_rows

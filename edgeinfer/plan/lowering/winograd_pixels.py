@@ -10,7 +10,7 @@ from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.context import LoweringContext
 from edgeinfer.plan.lowering.conv_few_outputs import FewOutputsTasks
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry, FusedConv, pack_bias
-from edgeinfer.plan.lowering.packed_weights import Filtering, frequencies_of, pack_filters
+from edgeinfer.plan.lowering.packed_weights import Filtering, filtering_of, pack_filters
 from edgeinfer.plan.lowering.winograd import MULTIPLY_ADDS_PER_CYCLE
 from edgeinfer.plan.lowering.winograd_parts import PART, cut_into_parts, part_counts
 
@@ -34,7 +34,7 @@ def side_by_side(weight: np.ndarray) -> np.ndarray:
 
 def winograd_pixels_applies(geometry: ConvGeometry, kernel: KernelRow) -> bool:
     """Whether the convolution is of the kind that this kernel computes."""
-    position_floats = frequencies_of(kernel) * part_counts(geometry)[0] * geometry.channels
+    position_floats = filtering_of(kernel).frequencies * part_counts(geometry)[0] * geometry.channels
     return (
         min(geometry.kernel) >= PART and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
         and geometry.groups == 1 and geometry.out_channels <= MAX_OUT_CHANNELS
@@ -49,7 +49,9 @@ def _positions(columns: int, across: int, lanes: int) -> int:
 
 def cut_pixel_tasks(geometry: ConvGeometry, kernel: KernelRow, threads: int, lanes: int) -> FewOutputsTasks:
     """Cut the output into blocks of tiles: a row of them, and the positions that it reads, fill a register tile."""
-    outputs, most_columns, frequencies = kernel.traits["rows"], kernel.traits["columns"], frequencies_of(kernel)
+    outputs, most_columns, frequencies = (
+        kernel.traits["rows"], kernel.traits["columns"], filtering_of(kernel).frequencies
+    )  # fmt: skip
     down, across = part_counts(geometry)
     high, wide = math.ceil(geometry.out_height / OUTPUT), math.ceil(geometry.out_width / OUTPUT)
     columns = math.ceil(wide / math.ceil(wide / max(1, most_columns - across + 1)))
@@ -76,7 +78,7 @@ def winograd_pixels_cycles(geometry: ConvGeometry, kernel: KernelRow, threads: i
     outputs, columns = kernel.traits["rows"], kernel.traits["columns"]
     (down, across), tasks = part_counts(geometry), cut_pixel_tasks(geometry, kernel, threads, lanes)
     blocks, vectors = math.ceil(geometry.out_channels / outputs), columns / lanes
-    products = frequencies_of(kernel) * down * across * geometry.channels * blocks * outputs * vectors
+    products = filtering_of(kernel).frequencies * down * across * geometry.channels * blocks * outputs * vectors
     positions = (tasks.rows + down - 1) / tasks.rows * _positions(tasks.columns, across, lanes)
     transforms = positions / lanes * geometry.channels * POSITION_CYCLES
     back = blocks * outputs * vectors * OUTPUT_CYCLES
