@@ -23,6 +23,8 @@ _STEP_WORDS = STEP.itemsize // 8
 _FUTEX_WAIT_PRIVATE = 128
 _FUTEX_WAKE_PRIVATE = 129
 _EVERYONE = (1 << 31) - 1
+# Numbers of the system call sched_yield on Linux.
+_YIELD_CALL = {"x86_64": 24, "aarch64": 124, "riscv64": 124, "armv7l": 158}
 
 
 _ARRIVED, _GENERATION = field_offset(TEAM, "arrived"), field_offset(TEAM, "generation")
@@ -51,17 +53,24 @@ def _pause_of(architecture: str) -> Any:
 
 @functools.cache
 def _wait_of(simd: Simd) -> Callable[..., None]:
-    pause = _pause_of(simd.level.architecture)
+    pause, yield_call = _pause_of(simd.level.architecture), _YIELD_CALL.get(simd.level.architecture, 0)
     syscall = syscall_of(simd.level.pointer_bits)
 
     @njit(forceinline=True)
-    def wait_for_change(team: Any, word: Any, old: Any, spins: Any, futex_call: Any) -> None:
-        """Return when the word at ``team + word`` is no longer ``old``: spin a while, then sleep."""
+    def wait_for_change(team: Any, word: Any, old: Any, spins: Any, yields: Any, futex_call: Any) -> None:
+        """Return when the word at ``team + word`` is no longer ``old``: spin a while, then let others run, then sleep.
+
+        Whoever sleeps may be woken on the processor of the one that wakes it, and stay there.
+        """
         flag = as_i64(team + word)
         for _ in range(spins):
             if atomic_load(flag) != old:
                 return
             pause()
+        for _ in range(yields if yield_call > 0 else 0):
+            if atomic_load(flag) != old:
+                return
+            syscall(yield_call, 0, 0, 0, 0)
         atomic_add(as_i64(team + _SLEEPERS), 1)
         while atomic_load(flag) == old:
             syscall(futex_call, team + word, _FUTEX_WAIT_PRIVATE, old & 0xFFFFFFFF, 0)
@@ -103,7 +112,8 @@ def _steps_of(simd: Simd) -> Callable[..., None]:
                 atomic_store(as_i64(first + index * _WORKER_BYTES + _TAKEN), 0)
             change(team, _GENERATION, futex_call)
         else:
-            wait_for_change(team, _GENERATION, generation, spins, futex_call)
+            # In the midst of a run nobody is late for long: a worker that was asleep for less than a millisecond.
+            wait_for_change(team, _GENERATION, generation, spins, spins, futex_call)
 
     @njit(forceinline=True)
     def run(team: Any, worker: Any, threads: Any, spins: Any, futex_call: Any) -> None:
@@ -148,7 +158,7 @@ def worker_loop(simd: Simd) -> Callable[..., None]:
         spins = team.spins
         seen = worker.epoch
         while True:
-            wait_for_change(address, _EPOCH, seen, spins, futex_call)
+            wait_for_change(address, _EPOCH, seen, spins, 0, futex_call)
             seen += 1
             if atomic_load(as_i64(address + _STOP)) != 0:
                 return

@@ -129,6 +129,26 @@ def test_idle_workers_use_no_processor_time():
     team.stop()
 
 
+def test_whoever_waits_for_a_late_worker_lets_others_run_before_it_sleeps():
+    seen = []
+
+    def kernel(params, worker):
+        if worker != team.workers.ctypes.data:
+            time.sleep(0.015)
+            seen.append(int(team.team["sleepers"][0]))
+            time.sleep(late)
+
+    late, team = 0.0, Team(2, [kernel], spins=100_000)
+    team.run()
+    team.stop()
+    assert seen == [0]
+    # In the end it sleeps, and is woken.
+    seen, late, team = [], 0.02, Team(2, [kernel], spins=0)
+    team.run()
+    team.stop()
+    assert seen == [1]
+
+
 def test_more_workers_than_processors_finish():
     count = []
     team = Team(4 * (os.cpu_count() or 1), [lambda params, worker: count.append(1)] * 5)
