@@ -147,11 +147,13 @@ def share_rows_out(
         return tasks
     blocks, shares = math.ceil(geometry.out_channels / kernel.traits["columns"]), threads if high % threads else 1
     task_blocks = _task_blocks(blocks, row_tasks, threads)
-    rows = max(
-        first_row_of(task + 1, row_tasks, shares, high, blocks - 1, blocks)
-        - first_row_of(task, row_tasks, shares, high, 0, blocks)
-        for task in range(row_tasks)
-    )
+    rows = math.ceil(high / row_tasks)
+    if shares > 1:
+        rows = max(
+            first_row_of(task + 1, row_tasks, shares, high, blocks - 1, blocks)
+            - first_row_of(task, row_tasks, shares, high, 0, blocks)
+            for task in range(row_tasks)
+        )
     return TileTasks(rows, tasks.columns, task_blocks, row_tasks, 1, math.ceil(blocks / task_blocks), shares)
 
 
