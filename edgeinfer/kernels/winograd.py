@@ -93,6 +93,15 @@ def float_arithmetic(
 
 
 @njit(forceinline=True, error_model="numpy")
+def parts_of_task(p: Any, task: Any) -> Any:
+    """First block of output channels, number among the tasks of all pixels, and that of columns, of rows, of images."""
+    pixel_task = task // p.block_tasks
+    column_task, row_task = pixel_task % p.column_tasks, pixel_task // p.column_tasks % p.row_tasks
+    image = pixel_task // p.column_tasks // p.row_tasks
+    return task % p.block_tasks * p.task_blocks, pixel_task, column_task, row_task, image
+
+
+@njit(forceinline=True, error_model="numpy")
 def first_row_of(p: Any, row_task: Any, high: Any, block: Any, blocks: Any) -> Any:
     """Where the rows of tiles of a task begin that it computes for a block of output channels; 0 to ``high``.
 
@@ -212,11 +221,7 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            first_block = task % p.block_tasks * p.task_blocks
-            task //= p.block_tasks
-            column_task = task % p.column_tasks
-            row_task = task // p.column_tasks % p.row_tasks
-            image = task // p.column_tasks // p.row_tasks
+            first_block, task, column_task, row_task, image = parts_of_task(p, task)
             # Rows that any of its blocks needs.
             first_row = first_row_of(p, row_task, high, 0, blocks)
             row_tiles = first_row_of(p, row_task + 1, high, blocks - 1, blocks) - first_row

@@ -25,6 +25,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
+from edgeinfer.kernels.winograd import parts_of_task
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform, phased_input_transform
 from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 from edgeinfer.simd.tile import TileOps
@@ -148,11 +149,7 @@ def winograd_parts_conv(arithmetic: PartsArithmetic) -> Callable[..., None]:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            first_block = task % p.block_tasks * p.task_blocks
-            task //= p.block_tasks
-            column_task = task % p.column_tasks
-            row_task = task // p.column_tasks % p.row_tasks
-            image = task // p.column_tasks // p.row_tasks
+            first_block, task, column_task, row_task, image = parts_of_task(p, task)
             out_row, out_column = row_task * p.task_rows * output, column_task * p.task_columns * output
             row_tiles = min(p.task_rows, (p.out_height - out_row + output - 1) // output)
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)

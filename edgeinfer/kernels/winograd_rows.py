@@ -19,7 +19,7 @@ from numba import njit
 
 from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import first_row_of, float_arithmetic, frequency_products
+from edgeinfer.kernels.winograd import first_row_of, float_arithmetic, frequency_products, parts_of_task
 from edgeinfer.kernels.winograd_transforms import finish_column, output_transform
 from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 
@@ -101,11 +101,7 @@ def f32_winograd1x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            first_block = task % p.block_tasks * p.task_blocks
-            task //= p.block_tasks
-            column_task = task % p.column_tasks
-            row_task = task // p.column_tasks % p.row_tasks
-            image = task // p.column_tasks // p.row_tasks
+            first_block, task, column_task, row_task, image = parts_of_task(p, task)
             # Rows that any of its blocks needs.
             first_row = first_row_of(p, row_task, p.out_height, 0, blocks)
             rows = first_row_of(p, row_task + 1, p.out_height, blocks - 1, blocks) - first_row
