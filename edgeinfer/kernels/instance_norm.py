@@ -13,7 +13,6 @@ mean of m numbers is not farther from the mean of all than their variance allows
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,44 +27,27 @@ from edgeinfer.simd.vectors import fma, vector_sqrt, widen
 # Pixels whose mean the others are compared with.
 SAMPLE = 8
 
-STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks flip tiles")
+STATISTICS_PARAMS = struct("x partials pixels channels pitch task_pixels pixel_tasks tiles")
 MERGE_PARAMS = struct("partials gamma beta affine pixels channels pitch task_pixels pixel_tasks tiles", "epsilon")
-# flip, y_zero_point, y_scale, y_low, y_high: of quantized pictures, see QUANTIZE_PARAMS; residual_flip,
-# residual_scale, residual_zero: of a residual of bytes, which stand for residual_scale * byte + residual_zero
 SCALE_SHIFT_PARAMS = struct(
-    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation flip y_zero_point"
-    " residual_flip",
-    "low high parameter_0 parameter_1 y_scale y_low y_high residual_scale residual_zero",
+    "x affine affine_image residual y pixels channels pitch task_pixels pixel_tasks tiles activation",
+    "low high parameter_0 parameter_1",
 )
 
 
 @kernel_family("f32_channel_statistics", STATISTICS_PARAMS, float16=True)
 def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
-    """Statistics of float32 or float16 pictures."""
-    lanes, load, load_first = simd.lanes, simd.load, simd.load_first
+    """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations."""
+    wide, load, load_first, buffer = simd.wide, simd.load, simd.load_first, simd.buffer
+    lanes, store, splat, clamp = wide.lanes, wide.store, wide.splat, wide.clamp
+    line = LINE_BYTES // simd.element_bytes if simd.level.architecture == "x86_64" else 0
 
     @njit(forceinline=True, error_model="numpy")
-    def read(x: Any, index: Any, count: Any, flip: Any) -> Any:
+    def read(x: Any, index: Any, count: Any) -> Any:
         return widen(load(x, index) if count >= lanes else load_first(x, index, count))
 
-    return channel_statistics(simd.wide, simd.buffer, read, simd.element_bytes)
-
-
-def channel_statistics(
-    simd: Simd, buffer: Callable[..., Any], read: Callable[..., Any], element_bytes: int
-) -> Callable[..., None]:
-    """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations.
-
-    ``buffer`` gives the pointer of a buffer reference, ``read(x, index, count, flip)`` at most ``count`` elements as
-    float32.
-    """
-    lanes, store, splat, clamp = simd.lanes, simd.store, simd.splat, simd.clamp
-    line = LINE_BYTES // element_bytes if simd.level.architecture == "x86_64" else 0
-
     @njit(error_model="numpy")
-    def block_statistics(
-        partials: Any, place: Any, x: Any, start: Any, pixels: Any, channels: Any, pitch: Any, flip: Any
-    ) -> None:
+    def block_statistics(partials: Any, place: Any, x: Any, start: Any, pixels: Any, channels: Any, pitch: Any) -> None:
         if line > 0:
             # In the order of memory: below, each vector of channels steps from pixel to pixel.
             for i in range(0, pixels * channels, line):
@@ -76,18 +58,18 @@ def channel_statistics(
             count = channels - c
             near = none
             for pixel in range(sample):
-                near = near + read(x, start + pixel * channels + c, count, flip)
+                near = near + read(x, start + pixel * channels + c, count)
             near = near * splat(np.float32(1 / sample))
             s0 = s1 = s2 = s3 = none
             m0 = m1 = m2 = m3 = none
             for pixel in range(0, whole, 4):
                 at = start + pixel * channels + c
-                d0, d1 = read(x, at, count, flip) - near, read(x, at + channels, count, flip) - near
-                d2, d3 = read(x, at + 2 * channels, count, flip) - near, read(x, at + 3 * channels, count, flip) - near
+                d0, d1 = read(x, at, count) - near, read(x, at + channels, count) - near
+                d2, d3 = read(x, at + 2 * channels, count) - near, read(x, at + 3 * channels, count) - near
                 s0, s1, s2, s3 = s0 + d0, s1 + d1, s2 + d2, s3 + d3
                 m0, m1, m2, m3 = fma(d0, d0, m0), fma(d1, d1, m1), fma(d2, d2, m2), fma(d3, d3, m3)
             for pixel in range(whole, pixels):
-                d0 = read(x, start + pixel * channels + c, count, flip) - near
+                d0 = read(x, start + pixel * channels + c, count) - near
                 s0, m0 = s0 + d0, fma(d0, d0, m0)
             total = s0 + s1 + s2 + s3
             offset = total * inverse
@@ -104,7 +86,7 @@ def channel_statistics(
             first = task % p.pixel_tasks * p.task_pixels
             start = (task // p.pixel_tasks * p.pixels + first) * p.channels
             pixels = min(p.task_pixels, p.pixels - first)
-            block_statistics(partials, task * 2 * p.pitch, x, start, pixels, p.channels, p.pitch, p.flip)
+            block_statistics(partials, task * 2 * p.pitch, x, start, pixels, p.channels, p.pitch)
 
     return body
 
@@ -148,65 +130,18 @@ def f32_merge_statistics(simd: Simd) -> Callable[..., None]:
     return body
 
 
-@dataclass(frozen=True)
-class Elements:
-    """How elements of one number format are read or written, as compiled functions.
-
-    Attributes:
-        buffer: gives the pointer of a buffer reference.
-        whole: ``load(x, index, p)`` or ``store(y, index, vector, p)``.
-        first: ``load_first(x, index, count, p)`` or ``store_first(y, index, vector, count, p)``.
-    """
-
-    buffer: Callable[..., Any]
-    whole: Callable[..., Any]
-    first: Callable[..., Any]
-
-
-def float_elements(simd: Simd) -> Elements:
-    """Reads of float32 elements as they are, or of float16."""
-    load_vector, first_elements = simd.load, simd.load_first
-
-    @njit(forceinline=True, error_model="numpy")
-    def load(x: Any, index: Any, p: Any) -> Any:
-        return widen(load_vector(x, index))
-
-    @njit(forceinline=True, error_model="numpy")
-    def load_first(x: Any, index: Any, count: Any, p: Any) -> Any:
-        return widen(first_elements(x, index, count))
-
-    return Elements(simd.buffer, load, load_first)
-
-
 @kernel_family("f32_scale_shift", SCALE_SHIFT_PARAMS, float16=True)
 def f32_scale_shift(simd: Simd) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` of float32 or float16 pictures."""
-    store_vector, store_elements, narrow = simd.store, simd.store_first, simd.narrow
-
-    @njit(forceinline=True, error_model="numpy")
-    def store(y: Any, index: Any, value: Any, p: Any) -> None:
-        store_vector(y, index, narrow(value))
-
-    @njit(forceinline=True, error_model="numpy")
-    def store_first(y: Any, index: Any, value: Any, count: Any, p: Any) -> None:
-        store_elements(y, index, narrow(value), count)
-
-    reader = float_elements(simd)
-    return scale_shift(simd.wide, reader, reader, Elements(simd.buffer, store, store_first))
-
-
-def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer: Elements) -> Callable[..., None]:
-    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel.
+    """``y = act(x * scale + shift + residual)`` with a scale and a shift for each channel, float32 or float16.
 
     ``affine_image`` is the number of floats from one image's scales to the next's, 0 if all share them. Pixels are
     done ``lanes`` at a time: so many are ``channels`` whole vectors, each with its own vector of scales. Where
     ``channels`` is not a multiple of ``lanes``, these are laid out in scratch memory first.
     """
-    lanes, load, splat, clamp = simd.lanes, simd.load, simd.splat, simd.clamp
-    read, read_first, write, write_first = reader.whole, reader.first, writer.whole, writer.first
-    read_residual, read_first_residual = residual_reader.whole, residual_reader.first
-    x_buffer, residual_buffer, y_buffer = reader.buffer, residual_reader.buffer, writer.buffer
-    apply = activate(simd)
+    wide, buffer, narrow = simd.wide, simd.buffer, simd.narrow
+    read, read_first, write, write_first = simd.load, simd.load_first, simd.store, simd.store_first
+    lanes, load, splat, clamp = wide.lanes, wide.load, wide.splat, wide.clamp
+    apply = activate(wide)
 
     @njit(forceinline=True, error_model="numpy")
     def finish(value: Any, p: Any) -> Any:
@@ -226,22 +161,23 @@ def scale_shift(simd: Simd, reader: Elements, residual_reader: Elements, writer:
             scale, shift = load(scales, first), load(shifts, first)
             i = first
             while i < whole:
-                value = fma(read(x, start + i, p), scale, shift)
+                value = fma(widen(read(x, start + i)), scale, shift)
                 if has_residual:
-                    value = value + read_residual(residual, start + i, p)
-                write(y, start + i, finish(value, p), p)
+                    value = value + widen(read(residual, start + i))
+                write(y, start + i, narrow(finish(value, p)))
                 i += period
         if whole < floats:
             at, rest = start + whole, floats - whole
-            value = fma(read_first(x, at, rest, p), load(scales, whole % period), load(shifts, whole % period))
+            scale, shift = load(scales, whole % period), load(shifts, whole % period)
+            value = fma(widen(read_first(x, at, rest)), scale, shift)
             if has_residual:
-                value = value + read_first_residual(residual, at, rest, p)
-            write_first(y, at, finish(value, p), rest, p)
+                value = value + widen(read_first(residual, at, rest))
+            write_first(y, at, narrow(finish(value, p)), rest)
 
     def body(p: Any, worker: Any) -> None:
-        x, affine, y = x_buffer(worker, p.x), buffer_f32(worker, p.affine), y_buffer(worker, p.y)
+        x, affine, y = buffer(worker, p.x), buffer_f32(worker, p.affine), buffer(worker, p.y)
         has_residual = p.residual >= 0
-        residual = residual_buffer(worker, p.residual if has_residual else p.affine)
+        residual = buffer(worker, p.residual if has_residual else p.affine)
         channels = p.channels
         repeated = channels % lanes != 0
         period = channels * lanes if repeated else channels

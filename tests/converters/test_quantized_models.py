@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 
 import numpy as np
 import onnx
@@ -192,3 +193,43 @@ def test_scales_that_make_no_sense_give_what_the_operators_say(scales):
     (expected,) = oracle.run(None, {"x": x})
     with Session(edgeinfer.convert(model), threads=1) as session:
         np.testing.assert_allclose(session.run({"x": x})["y"], expected, rtol=1e-5)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="ONNX Runtime adds up otherwise elsewhere")
+@pytest.mark.parametrize("shape", [(1, 32, 64, 60), (2, 5, 7, 9), (3, 3, 6, 5), (1, 66, 33, 31), (1, 4, 1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["U8", "S8"])
+def test_normalised_integers_are_those_of_onnx_runtime(tmp_path, shape, dtype):
+    random = np.random.default_rng(4)
+    channels, zero = shape[1], np.array(100 if dtype is np.uint8 else -20, dtype)
+    values = {
+        "xs": np.array(0.013, np.float32), "rs": np.array(0.02, np.float32), "ys": np.array(0.031, np.float32),
+        "zero": zero, "gamma": random.standard_normal(channels, np.float32),
+        "beta": random.standard_normal(channels, np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "zero"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "xs", "zero"], ["xd"]),
+        helper.make_node("QuantizeLinear", ["r", "rs", "zero"], ["rq"]),
+        helper.make_node("DequantizeLinear", ["rq", "rs", "zero"], ["rd"]),
+        helper.make_node("InstanceNormalization", ["xd", "gamma", "beta"], ["n"]),
+        helper.make_node("QuantizeLinear", ["n", "ys", "zero"], ["plain"]),
+        helper.make_node("InstanceNormalization", ["xd", "beta", "gamma"], ["m"]),
+        helper.make_node("Add", ["m", "rd"], ["a"]),
+        helper.make_node("Relu", ["a"], ["relu"]),
+        helper.make_node("QuantizeLinear", ["relu", "ys", "zero"], ["added"]),
+    ]
+    integers = helper.np_dtype_to_tensor_dtype(zero.dtype)
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xr"],
+        [helper.make_tensor_value_info(name, integers, shape) for name in ("plain", "added")],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )  # fmt: skip
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    feeds = {name: 3 * random.random(shape, np.float32) - np.float32(1.2) for name in "xr"}
+    oracle = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with Session(edgeinfer.convert(path), threads=2) as session:
+        found = session.run(feeds)
+        assert [step.op for step in session.profile(feeds)].count("QInstanceNormalization") >= 2
+    for name, expected in zip(("plain", "added"), oracle.run(None, feeds), strict=True):
+        np.testing.assert_array_equal(found[name], expected)

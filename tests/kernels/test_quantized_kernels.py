@@ -181,18 +181,26 @@ CASES = [
     Case("Pad", [((5, 9, 4), U8), np.array([1, 2, 0, 3, 4, 0])], {"mode": "reflect"}, ONNX),
     Case("Resize", [((1, 4, 5, 6), U8), None, np.array([1, 1, 2, 3], np.float32)],
          {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", **NHWC}),
-    # Floats are rounded differently on the way to the one rounding at the end.
+    # Statistics of floats are added up in another order.
     *[Case("QInstanceNormalization",
            [((2, 9, 7, size), x), *q, np.linspace(0.5, 2, size, dtype=np.float32), np.ones(size, np.float32),
-            scale(0.03), zero(90, U8)], {"activation": "Relu", **NHWC}, steps=1)
+            scale(0.03), zero(90, U8)], {"activation": "Relu", **NHWC}, steps=int(x is np.float32))
       for size in UGLY
       for x, q in ((U8, [scale(0.02), zero(8, U8)]), (I8, [scale(0.02), zero(8, I8)]), (np.float32, [None, None]))],
     *[Case("QInstanceNormalization",
            [((1, 5, 7, size), x), *q, np.linspace(0.5, 2, size, dtype=np.float32), np.zeros(size, np.float32),
-            scale(0.04), zero(100, U8), ((1, 5, 7, size), r), *s], NHWC, steps=1)
+            scale(0.04), zero(100, U8), ((1, 5, 7, size), r), *s], NHWC, steps=int(x is np.float32))
       for size in (1, 5, 16, 37)
       for x, q in ((I8, [scale(0.02), zero(0, I8)]), (np.float32, [None, None]))
       for r, s in ((U8, [scale(0.01), zero(30, U8)]), (I8, [scale(0.01), zero(5, I8)]))],
+    *[Case("QInstanceNormalization",
+           [((images, height, 5, channels), x), scale(0.02), zero(7, x), np.linspace(-1, 2, channels, dtype=np.float32),
+            np.linspace(-1, 1, channels, dtype=np.float32), scale(0.03), zero(3, I8)], {"activation": act, **NHWC})
+      for images, height, channels, x, act in (
+          (1, 1, 3, U8, ""), (3, 2, 5, I8, "Relu"), (1, 3, 67, U8, "Sigmoid"), (2, 4, 130, I8, ""),
+          (1, 33, 64, U8, "HardSwish"), (1, 36, 20, I8, ""), (2, 30, 150, U8, ""), (2, 7, 65, U8, "Relu"),
+          # More pixels than one sum holds.
+          (1, 210_001, 1, U8, ""))],
     *[Case("QSoftmax", [(shape, x), scale(0.03), zero(8, x), scale(1 / 256), zero(low, y)], {"axis": axis})
       for shape, axis in (((3, 17), -1), ((2, 5, 7), 1), ((4, 1000), 1), ((9,), 0))
       for x, y, low in ((U8, U8, 0), (I8, I8, -128), (I8, U8, 3))],

@@ -26,12 +26,13 @@ INDEX = NameIndex(
         "elementwise": "Abs Add Cast Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max Min"
         " Mul Neg PRelu Reciprocal Relu Round Sigmoid Sqrt Sub Sum Swish Tanh",
         "index": "Gather Pad Tile",
-        "instance_norm": "BatchNormalization InstanceNormalization QInstanceNormalization",
+        "instance_norm": "BatchNormalization InstanceNormalization",
         "matmul": "Gemm MatMul",
         "pool": "AveragePool MaxPool",
         "quantize": "DequantizeLinear QuantizeLinear",
         "quantized_conv": "QConv QMatMul",
         "quantized_elementwise": "QAdd QMul QTable",
+        "quantized_instance_norm": "QInstanceNormalization",
         "quantized_pool": "QAveragePool QGlobalAveragePool",
         "quantized_softmax": "QSoftmax",
         "reduce": "GlobalAveragePool GlobalMaxPool LayerNormalization LogSoftmax ReduceL1 ReduceL2 ReduceMax ReduceMean"

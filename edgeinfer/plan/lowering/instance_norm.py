@@ -9,14 +9,14 @@ import numpy as np
 from edgeinfer.graph import FUSED, DType, Node
 from edgeinfer.plan.lowering.context import LoweringContext, NormalisedPicture, NotNative, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
-from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
+from edgeinfer.records import NamedTuple
 
 # A block of pixels is read once for each vector of channels, from the first-level cache after the first time.
 BLOCK_FLOATS = 6 * 1024
 TASKS_PER_THREAD = 4
 
 
-def _blocks(pixels: int, channels: int, threads: int) -> tuple[int, int]:
+def blocks_of_pixels(pixels: int, channels: int, threads: int) -> tuple[int, int]:
     """Pixels of a block and number of blocks of one image."""
     fitting = max(1, BLOCK_FLOATS // channels)
     share = math.ceil(pixels / (TASKS_PER_THREAD * threads))
@@ -24,52 +24,42 @@ def _blocks(pixels: int, channels: int, threads: int) -> tuple[int, int]:
     return task_pixels, math.ceil(pixels / task_pixels)
 
 
+class Affine(NamedTuple):
+    """Scales and shifts [image, 2, pitch] of a picture's channels.
+
+    Attributes:
+        name: the tensor.
+        pitch: floats of one row.
+    """
+
+    name: str
+    pitch: int
+
+
 def _emit_scale_shift(
-    node: Node,
-    context: LoweringContext,
-    x: str,
-    affine: str,
-    per_image: bool,
-    residual: str,
-    y: str,
-    pitch: int,
-    of: ByteScale | None = None,
-    to: ByteScale | None = None,
-    added: ByteScale | None = None,
+    node: Node, context: LoweringContext, x: str, affine: Affine, per_image: bool, residual: str, y: str
 ) -> None:
-    """Append the last step; ``of``, ``to``, ``added`` are the scales of x, y, residual where these hold bytes.
+    """Append the last step.
 
     Readers of floats that are bounded at most are told what they are made of: the step is dropped where none is left.
     """
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
-    task_pixels, tasks = _blocks(pixels, channels, context.threads)
-    affine_image, activation = 2 * pitch if per_image else 0, activation_fields(node)
+    task_pixels, tasks = blocks_of_pixels(pixels, channels, context.threads)
+    affine_image, activation = 2 * affine.pitch if per_image else 0, activation_fields(node)
     values: dict[str, int | float | str] = {
-        "x": x, "affine": affine, "affine_image": affine_image, "residual": residual, "y": y,
-        "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
-        "tiles": batch * tasks, **activation, "flip": of.flip if of else 0, **_output_fields(to),
-        "residual_flip": added.flip if added else 0, "residual_scale": added.scale if added else 1.0,
-        "residual_zero": -added.scale * added.unsigned_zero_point if added else 0.0,
+        "x": x, "affine": affine.name, "affine_image": affine_image, "residual": residual, "y": y,
+        "pixels": pixels, "channels": channels, "pitch": affine.pitch, "task_pixels": task_pixels,
+        "pixel_tasks": tasks, "tiles": batch * tasks, **activation,
     }  # fmt: skip
-    floats = "f32" if to else context.float_kernels(x, residual)
-    family = ("qu8_scale_shift" if of else "f32_qu8_scale_shift") if to else f"{floats}_scale_shift"
-    family += "_bytes" if added else ""
-    kernel = context.kernels.only(family)
-    in_place = tuple((name, y) for name in (x, residual) if name and context.dtype(name) is context.dtype(y))
+    kernel = context.kernels.only(f"{context.float_kernels(x, residual)}_scale_shift")
     lanes = context.kernels.lanes_of(kernel)
     scratch = 8 * channels * lanes if channels % lanes else 0
+    in_place = tuple((name, y) for name in (x, residual) if name)
     context.step(kernel, node, values, (y,), scratch_bytes=scratch, in_place=in_place)
-    if not (to or residual or activation["activation"]):
+    if not (residual or activation["activation"]):
         bounds = activation["low"], activation["high"]
-        context.normalised[y] = NormalisedPicture(x, affine, pitch, affine_image, *bounds)
-
-
-def _output_fields(to: ByteScale | None) -> dict[str, int | float | str]:
-    if to is None:
-        return {"y_zero_point": 0, "y_scale": 1.0, "y_low": 0.0, "y_high": 0.0}
-    bounds = to.bounds
-    return {"y_zero_point": to.zero_point, "y_scale": to.scale, "y_low": bounds["low"], "y_high": bounds["high"]}
+        context.normalised[y] = NormalisedPicture(x, affine.name, affine.pitch, affine_image, *bounds)
 
 
 @lowering("InstanceNormalization", domain=FUSED)
@@ -78,56 +68,40 @@ def lower_instance_norm(node: Node, context: LoweringContext) -> None:
     x, scale, bias, residual = (node.input(index) for index in range(4))
     context.float_kernels(x, residual)
     context.require_dtype(DType.FLOAT32, scale, bias)
-    _emit_instance_norm(node, context, (x, scale, bias, residual))
+    affine = emit_float_statistics(node, context, x, scale, bias)
+    _emit_scale_shift(node, context, x, affine, True, residual, node.outputs[0])
 
 
-@lowering("QInstanceNormalization", domain=FUSED)
-def lower_quantized_instance_norm(node: Node, context: LoweringContext) -> None:
-    """Lower an InstanceNormalization that writes bytes, and reads bytes or float32."""
-    x, scale, bias, residual = node.inputs[0], *(node.input(index) for index in (3, 4, 7))
-    of = byte_scale(node, context, 1, x) if node.input(1) else None
-    added = byte_scale(node, context, 8, residual) if node.input(8) else None
-    context.require_dtype(DType.FLOAT32, *([] if of else [x]), scale, bias, *([] if added else [residual]))
-    to = byte_scale(node, context, 5, node.outputs[0])
-    _emit_instance_norm(node, context, (x, scale, bias, residual), of, to, added)
+def emit_float_statistics(node: Node, context: LoweringContext, x: str, scale: str, bias: str) -> Affine:
+    """Append the two steps that make scales and shifts of a picture of floats."""
+    batch, pixels, channels = picture_size(node, context, x)
+    kernel = context.kernels.only(f"{context.float_kernels(x)}_channel_statistics")
+    lanes = context.kernels.lanes_of(kernel)
+    pitch = math.ceil(channels / lanes) * lanes
+    task_pixels, tasks = blocks_of_pixels(pixels, channels, context.threads)
+    partials = context.temporary(f"{node.name}.partials", (batch * tasks, 2, pitch))
+    affine = context.temporary(f"{node.name}.affine", (batch, 2, pitch))
+    shared: dict[str, int | float | str] = {
+        "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
+    }  # fmt: skip
+    context.step(kernel, node, {"x": x, "partials": partials, **shared, "tiles": batch * tasks}, (partials,))
+    merge = {
+        "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
+        "tiles": batch * pitch // context.kernels.lanes, "epsilon": float(node.attributes.get("epsilon", 1e-5)),
+    }  # fmt: skip
+    context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
+    return Affine(affine, pitch)
 
 
-def _emit_instance_norm(
-    node: Node,
-    context: LoweringContext,
-    tensors: tuple[str, str, str, str],
-    of: ByteScale | None = None,
-    to: ByteScale | None = None,
-    added: ByteScale | None = None,
-) -> None:
-    """Append the three steps for tensors x, scale, bias, residual; ``of``, ``to``, ``added`` as for the last step."""
-    (x, scale, bias, residual), y = tensors, node.outputs[0]
+def picture_size(node: Node, context: LoweringContext, x: str) -> tuple[int, int, int]:
+    """Pictures, pixels of each, channels; NotNative where there are no kernels for them."""
     if node.attributes.get("layout") != "NHWC":
         raise NotNative("only channels-last normalisations have kernels")
     batch, *spatial, channels = context.shape(x)
     pixels = math.prod(spatial)
     if not pixels * batch:
         raise NotNative("an empty picture")
-    statistics_kernel = context.kernels.only(
-        "qu8_channel_statistics" if of else f"{context.float_kernels(x)}_channel_statistics"
-    )
-    lanes = context.kernels.lanes_of(statistics_kernel)
-    pitch = math.ceil(channels / lanes) * lanes
-    task_pixels, tasks = _blocks(pixels, channels, context.threads)
-    partials = context.temporary(f"{node.name}.partials", (batch * tasks, 2, pitch))
-    affine = context.temporary(f"{node.name}.affine", (batch, 2, pitch))
-    shared: dict[str, int | float | str] = {
-        "pixels": pixels, "channels": channels, "pitch": pitch, "task_pixels": task_pixels, "pixel_tasks": tasks,
-    }  # fmt: skip
-    statistics = {"x": x, "partials": partials, **shared, "flip": of.flip if of else 0, "tiles": batch * tasks}
-    context.step(statistics_kernel, node, statistics, (partials,))
-    epsilon = float(node.attributes.get("epsilon", 1e-5)) / (of.scale**2 if of else 1.0)
-    merge = {
-        "partials": partials, "gamma": scale, "beta": bias, "affine": affine, **shared,
-        "tiles": batch * pitch // context.kernels.lanes, "epsilon": epsilon,
-    }  # fmt: skip
-    context.step(context.kernels.only("f32_merge_statistics"), node, merge, (affine,))
-    _emit_scale_shift(node, context, x, affine, True, residual, y, pitch, of, to, added)
+    return batch, pixels, channels
 
 
 @lowering("BatchNormalization", domain=FUSED)
@@ -147,4 +121,4 @@ def lower_batch_norm(node: Node, context: LoweringContext) -> None:
     affine[0, :channels] = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
     affine[1, :channels] = beta - mean * affine[0, :channels]
     name = context.new_constant(f"{node.name}.affine", affine)
-    _emit_scale_shift(node, context, x, name, False, "", y, pitch)
+    _emit_scale_shift(node, context, x, Affine(name, pitch), False, "", y)
