@@ -66,7 +66,11 @@ else:
             return dict(zip(self._fields, self, strict=True))
 
         def _replace(self, **changes: Any) -> NamedTuple:
-            return type(self)(**{**self._asdict(), **changes})
+            cls = type(self)
+            values = [changes.pop(field, value) for field, value in zip(cls._fields, self, strict=True)]
+            if changes:
+                raise TypeError(f"{cls.__name__} has no {', '.join(changes)}")
+            return tuple.__new__(cls, values)
 
 
 def altered(record: Record, **changes: Any) -> Record:

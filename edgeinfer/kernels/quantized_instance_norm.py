@@ -27,6 +27,7 @@ from numba import njit
 from edgeinfer.kernels.byte_sums import dequantizer
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, claim, scratch_f32
+from edgeinfer.simd.prefetch import prefetch
 from edgeinfer.simd.vectors import select, vector_sqrt
 
 # Numbers that are added up one beside another.
@@ -35,6 +36,8 @@ SUMS = 8
 TASK_SUMS = 2
 # Pixels that are done for one vector of channels after another: their lines are in the first-level cache by then.
 BLOCK_PIXELS = 64
+# Half of the lines come from the cache of another worker, who wrote them: they are asked for so many pixels before.
+AHEAD_PIXELS = 128
 
 # Each sum of a picture with more pixels is made of parts: float32 could not hold it.
 CHUNK_PIXELS = 2**20
@@ -85,30 +88,25 @@ def _ordered_sums(simd: Simd, squares: bool) -> _OrderedSums:
         store(sums, c, a)
         store(sums, p.pitch + c, b)
 
-    @njit(forceinline=True, error_model="numpy")
-    def whole(sums: Any, p: Any, place: Any, c: Any) -> Any:
-        value = load(sums, place * p.pitch + c)
-        for chunk in range(1, p.chunks):
-            value = value + load(sums, (chunk * SUMS + place) * p.pitch + c)
-        return value
-
     @njit(forceinline=True, error_model="numpy", fastmath=False)
     def total(sums: Any, p: Any, x: Any, start: Any, c: Any, count: Any, mean: Any) -> Any:
         zero_point, scale = splat(np.float32(p.zero_point)), splat(np.float32(p.scale))
         first = min(start, p.pixels)
         eights, fours = (p.pixels - first) // SUMS * SUMS + first, (p.pixels - first) // 4 * 4 + first
-        at = eights * p.channels + c
-        a, b = whole(sums, p, 0, c) + whole(sums, p, 4, c), whole(sums, p, 1, c) + whole(sums, p, 5, c)
-        d, e = whole(sums, p, 2, c) + whole(sums, p, 6, c), whole(sums, p, 3, c) + whole(sums, p, 7, c)
-        if fours > eights:
-            a = a + term(x, at, count, p.flip, zero_point, scale, mean)
-            b = b + term(x, at + p.channels, count, p.flip, zero_point, scale, mean)
-            d = d + term(x, at + 2 * p.channels, count, p.flip, zero_point, scale, mean)
-            e = e + term(x, at + 3 * p.channels, count, p.flip, zero_point, scale, mean)
-        result = (a + d) + (b + e)
-        for pixel in range(first):
-            result = result + term(x, pixel * p.channels + c, count, p.flip, zero_point, scale, mean)
-        for pixel in range(fours, p.pixels):
+        even = odd = splat(np.float32(0))
+        for lane in range(4):
+            low, high = load(sums, lane * p.pitch + c), load(sums, (lane + 4) * p.pitch + c)
+            for chunk in range(1, p.chunks):
+                at = (chunk * SUMS + lane) * p.pitch + c
+                low, high = low + load(sums, at), high + load(sums, at + 4 * p.pitch)
+            value = low + high
+            if fours > eights:
+                value = value + term(x, (eights + lane) * p.channels + c, count, p.flip, zero_point, scale, mean)
+            # Nothing is lost by adding to zero.
+            even, odd = odd, even + value
+        result = even + odd
+        for i in range(first + p.pixels - fours):
+            pixel = i if i < first else fours + i - first
             result = result + term(x, pixel * p.channels + c, count, p.flip, zero_point, scale, mean)
         return result
 
@@ -172,6 +170,9 @@ def _sums_kernel(simd: Simd, squares: bool) -> Callable[..., None]:
                 last = min(first + CHUNK_PIXELS, p.pixels - (p.pixels - start) % SUMS)
                 for block in range(first, last, BLOCK_PIXELS):
                     stop = min(last, block + BLOCK_PIXELS)
+                    for pixel in range(block + AHEAD_PIXELS + first_sum, stop + AHEAD_PIXELS, SUMS):
+                        prefetch(picture, pixel * p.channels + begin)
+                        prefetch(picture, (pixel + 1) * p.channels + begin)
                     for c in range(begin, end, lanes):
                         mean = load(means, c - begin) if squares else none
                         add(own, p, picture, block + first_sum, stop, c, p.channels - c, zero_point, scale, mean)

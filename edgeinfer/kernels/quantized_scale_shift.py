@@ -87,11 +87,10 @@ def _scale_shift(
         return value * load(scales, channel) + load(shifts, channel)
 
     @njit(forceinline=True, error_model="numpy")
-    def finished(value: Any, p: Any, divisor: Any, low: Any) -> Any:
-        if p.activation != 0:
-            value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+    def steps(value: Any, bounded: Any, divisor: Any, low: Any) -> Any:
+        """In steps of y; what is not bounded may be NaN, which is the least."""
         value = divide(value, divisor)
-        return value if p.bounded else select(value > low, value, low)
+        return value if bounded else select(value > low, value, low)
 
     @njit(forceinline=True, error_model="numpy")
     def run(
@@ -102,7 +101,9 @@ def _scale_shift(
         least, most, zero_point = np.float32(p.y_low), np.float32(p.y_high), p.y_zero_point
         divisor, low, high = divide_by(np.float32(p.y_scale), p.bounded != 0), splat(least), splat(most)
         step, channels, channel = group % p.channels, p.channels, 0
-        whole = start + count // group * group
+        bounded = p.bounded != 0
+        # Functions are computed a vector at a time.
+        whole = start if p.activation != 0 else start + count // group * group
         for i in range(start, whole, group):
             a, b, c, d = read_group(x, i, p.x_flip, x_zero, x_scale)
             a, b = affine_of(a, scales, shifts, channel), affine_of(b, scales, shifts, channel + lanes)
@@ -111,24 +112,29 @@ def _scale_shift(
             if has_residual:
                 e, f, g, h = read_residual_group(residual, i, p.residual_flip, zero, factor)
                 a, b, c, d = a + e, b + f, c + g, d + h
-            a, b = finished(a, p, divisor, low), finished(b, p, divisor, low)
-            c, d = finished(c, p, divisor, low), finished(d, p, divisor, low)
+            a, b = steps(a, bounded, divisor, low), steps(b, bounded, divisor, low)
+            c, d = steps(c, bounded, divisor, low), steps(d, bounded, divisor, low)
             store_group(y, i, (a, b, c, d), zero_point, least, most)
             channel += step
             if channel >= channels:
                 channel -= channels
+        step = lanes % channels
         for i in range(whole, start + count, lanes):
             rest = start + count - i
-            value = affine_of(read(x, i, rest, p.x_flip, x_zero, x_scale), scales, shifts, channel + i - whole)
+            value = affine_of(read(x, i, rest, p.x_flip, x_zero, x_scale), scales, shifts, channel)
             if has_residual:
                 value = value + read_residual(residual, i, rest, p.residual_flip, zero, factor)
-            value = finished(value, p, divisor, low)
-            value = select(value > low, value, low)
+            if p.activation != 0:
+                value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
+            value = steps(value, False, divisor, low)
             value = select(value < high, value, high)
             if rest >= lanes:
                 store(y, i, value, zero_point)
             else:
                 store_first(y, i, value, rest, zero_point)
+            channel += step
+            if channel >= channels:
+                channel -= channels
 
     def body(p: Any, worker: Any) -> None:
         x, affine, y = x_buffer(worker, p.x), buffer_f32(worker, p.affine), buffer_u8(worker, p.y)

@@ -308,6 +308,8 @@ class _Layout:
     def _finish_all(self, tensors: dict[str, PlannedTensor]) -> list[NativeStep | HostStep]:
         """All steps; what some of them call follows in the table behind the last of them, in their order."""
         row = sum(isinstance(step, KernelStep) for step in self.context.steps)
+        refs = {name: tensor.ref for name, tensor in tensors.items()}
+        refs[""] = NO_BUFFER
         finished: list[NativeStep | HostStep] = []
         for step in self.context.steps:
             if isinstance(step, HostStep):
@@ -318,19 +320,23 @@ class _Layout:
                 step.values["first"] = row
                 for name, offset in step.local.items():
                     tensors[name] = PlannedTensor(self.context.types[name], step.base, offset, name)
-                calls = [self._finish(call, tensors) for strip in step.strips for call in strip]
+                    refs[name] = tensors[name].ref
+                calls = [NativeStep(call, _finished_params(call, refs)) for strip in step.strips for call in strip]
                 row += len(calls)
-            finished.append(self._finish(step, tensors)._replace(calls=tuple(calls)))
+            finished.append(NativeStep(step, _finished_params(step, refs), tuple(calls)))
         return finished
 
-    def _finish(self, step: KernelStep, tensors: Mapping[str, PlannedTensor]) -> NativeStep:
-        given, names = step.values, step.kernel.params.names or ()
-        if len(names) != len(given) or not all(map(given.__contains__, names)):
-            raise PlanError(
-                f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(names)}, "
-                f"but its lowering gave {sorted(given)}"
-            )
-        refs = {name: tensors[name].ref for name in (*step.reads, *step.writes)}
-        refs[""] = NO_BUFFER
+
+def _finished_params(step: KernelStep, refs: Mapping[str, int]) -> np.void:
+    """The params of a step with buffer references for names of tensors."""
+    given, names = step.values, step.kernel.params.names or ()
+    record: list[int | float] = []
+    if all(map(given.__contains__, names)):
         record = [refs[value] if isinstance(value, str) else value for value in map(given.__getitem__, names)]
-        return NativeStep(step, step.kernel.params_from(record)[0])
+    if len(record) != len(given):
+        raise PlanError(
+            f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(names)}, "
+            f"but its lowering gave {sorted(given)}"
+        )
+    params: np.void = step.kernel.params_from(record)[0]
+    return params

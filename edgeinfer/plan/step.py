@@ -77,15 +77,28 @@ class StripsStep(KernelStep):
         self.base = bases
         self.nodes = nodes
         calls = [call for strip in strips for call in strip]
-        local_start = align(WORKER.itemsize + (bases + 1) * 8)
-        scratch_start = local_start + align(local_bytes)
-        values: dict[str, int | float | str] = {
-            "first": 0, "calls": len(strips[0]), "bases": bases, "local_start": local_start,
-            "scratch_start": scratch_start, "tiles": len(strips),
-        }  # fmt: skip
-        scratch = scratch_start + max(call.scratch_bytes for call in calls)
+        fields = strips_fields(0, len(strips), len(strips[0]), bases, local_bytes)
+        values: dict[str, int | float | str] = {**fields}
+        scratch = fields["scratch_start"] + max(call.scratch_bytes for call in calls)
         super().__init__(kernel, values, writes, " + ".join(nodes), op, scratch, macs)
         self.reads = tuple(dict.fromkeys(name for call in calls for name in call.reads if name not in local))
+
+
+def strips_fields(first: int, strips: int, calls: int, bases: int, local_bytes: int = 0) -> dict[str, int]:
+    """Params fields of the kernel that runs strips.
+
+    Args:
+        first: row of the first strip's first call in the table of steps.
+        strips: number of strips.
+        calls: calls of each.
+        bases: number of bases of the run.
+        local_bytes: what the calls of a strip hand on.
+    """
+    local_start = align(WORKER.itemsize + (bases + 1) * 8)
+    return {
+        "first": first, "calls": calls, "bases": bases, "local_start": local_start,
+        "scratch_start": local_start + align(local_bytes), "tiles": strips,
+    }  # fmt: skip
 
 
 class HostStep:

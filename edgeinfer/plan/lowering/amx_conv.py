@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.plan.kernel_set import KernelRow
 from edgeinfer.plan.lowering.conv_geometry import ConvGeometry
 from edgeinfer.plan.lowering.conv_tasks import cut_tasks
-from edgeinfer.plan.lowering.packed_weights import pack_columns
+from edgeinfer.plan.lowering.packed_weights import in_blocks
 from edgeinfer.plan.memory import align
 from edgeinfer.records import NamedTuple
 
@@ -66,9 +66,9 @@ def planes_of(units: ConvGeometry) -> int:
 
 def pack_amx_columns(weight: np.ndarray, columns: int, planes: int) -> np.ndarray:
     """Pack units [out, units, kh, kw] as [block, plane, kh, kw, unit, columns]."""
-    packed = pack_columns(weight, 1, columns)[0]
-    sorted_units = packed.reshape(*packed.shape[:3], planes, -1, columns)
-    return np.ascontiguousarray(sorted_units.transpose(0, 3, 1, 2, 4, 5))
+    (blocks,) = in_blocks(weight, 1, columns)
+    sorted_units = blocks.reshape(*blocks.shape[:2], planes, -1, *blocks.shape[3:])
+    return np.ascontiguousarray(sorted_units.transpose(0, 2, 4, 5, 3, 1))
 
 
 class AmxTasks(NamedTuple):

@@ -133,10 +133,14 @@ class LoweringContext:
         self.bindings = bindings
         self._earlier = packed or {}
         self._made: dict[tuple[Hashable, ...], Any] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The static shape of a tensor."""
-        return tuple(map(int, self.types[name].shape or ()))
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._shapes[name] = tuple(map(int, self.types[name].shape or ()))
+        return shape
 
     def dtype(self, name: str) -> DType:
         """The dtype of a tensor."""

@@ -145,7 +145,8 @@ def choose_algorithm(
     node: Node, geometry: ConvGeometry, context: LoweringContext, numbers: str
 ) -> tuple[float, Emit, KernelRow]:
     """The algorithm chosen for the node, else the one estimated to be quickest: cycles, what emits it, kernel."""
-    choices = _choices(geometry, context, numbers)
+    key = "convolutions", geometry, numbers, context.threads
+    choices = list(context.once(key, lambda: _choices(geometry, context, numbers)))
     if context.precision == "bfloat16":
         if context.kernels.family("bf16_conv") and geometry.groups == 1 and geometry.channels % 2 == 0:
             choices += _choices(geometry, context, "bf16")

@@ -21,13 +21,20 @@ SIZE_OF_F23 = 4
 
 def pack_columns(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
     """Pack [out, channels, kh, kw] as [group, block, kh, kw, channel, columns], zeros beyond the last output."""
-    out_channels, channels, kernel_height, kernel_width = weight.shape
+    blocks = in_blocks(weight, groups, columns)
+    return np.ascontiguousarray(blocks.transpose(0, 1, 4, 5, 3, 2))
+
+
+def in_blocks(weight: np.ndarray, groups: int, columns: int) -> np.ndarray:
+    """Weights [out, channels, kh, kw] as [group, block, columns, channels, kh, kw], zeros beyond the last output."""
+    out_channels, *taps = weight.shape
     group_channels = out_channels // groups
     blocks = math.ceil(group_channels / columns)
-    padded = np.zeros((groups, blocks * columns, channels, kernel_height, kernel_width), weight.dtype)
-    padded[:, :group_channels] = weight.reshape(groups, group_channels, channels, kernel_height, kernel_width)
-    split = padded.reshape(groups, blocks, columns, channels, kernel_height, kernel_width)
-    return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
+    if blocks * columns != group_channels:
+        padded = np.zeros((groups, blocks * columns, *taps), weight.dtype)
+        padded[:, :group_channels] = weight.reshape(groups, group_channels, *taps)
+        weight = padded
+    return weight.reshape(groups, blocks, columns, *taps)
 
 
 def packed_columns(context: LoweringContext, weight: str, kernel: KernelRow, groups: int) -> str:

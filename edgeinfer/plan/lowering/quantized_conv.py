@@ -123,7 +123,7 @@ def emit_quantized_conv(
             geometry._replace(channels=channels),
             dataclasses.replace(numbers, weight=np.concatenate(parts, axis=1).astype(np.int8)),
         )
-    else:
+    elif numbers.weight.dtype != np.int8:
         # A part of the weights may fit where all together do not.
         numbers = dataclasses.replace(numbers, weight=numbers.weight.astype(np.int8))
     macs = geometry.macs
@@ -203,7 +203,7 @@ def _other_kernel(
     cycles = direct_cycles(quads, direct, lanes)
     if few_outputs_applies(quads, lanes):
         cycles = min(cycles, few_outputs_cycles(quads, context.kernels.only("qu8_conv_few_outputs"), lanes))
-    choices = quantized_winograd_choices(geometry, numbers.weight, context, direct.traits["word_cost"])
+    choices = quantized_winograd_choices(geometry, numbers, context, direct.traits["word_cost"])
     if numbers.y_scale is None and activation_fields(node)["activation"]:
         # These kernels bound float32, and do no other activation of it.
         choices = [choice for choice in choices if choice[1].family != FEW_OUTPUTS_FAMILY]
@@ -296,7 +296,7 @@ def _emit_quantized_depthwise(
     flips = numbers.signed != takes_signed_bytes(context.kernels)
     if integer is None or not _gives_plain_bytes(node, numbers) or (flips and channels % QUAD):
         fixed_size = context.kernels.family(depthwise_family(geometry, "qu8"))
-        kernel, bias = (fixed_size or context.kernels.family("qu8_dwconv"))[0], _float_bias(numbers, channels)
+        kernel, bias = (fixed_size or context.kernels.family("qu8_dwconv"))[0], _float_bias(numbers)
         tasks = cut_depthwise(geometry, kernel, context.threads, 1)
         packing, pack = "depthwise", partial(pack_depthwise, lanes=context.kernels.lanes, dtype=kernel.float_dtype)
     else:
@@ -323,13 +323,12 @@ def _emit_quantized_depthwise(
     context.step(kernel, node, values, (node.outputs[0],), scratch_bytes=scratch, macs=geometry.macs)
 
 
-def _float_bias(numbers: Quantization, channels: int) -> np.ndarray:
+def _float_bias(numbers: Quantization) -> np.ndarray:
     """The bias less what the zero point of x adds, as a small and a large part."""
-    sums = numbers.weight.reshape(channels, -1).astype(np.int64)
-    bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * sums.sum(axis=1)
+    bias = numbers.bias.astype(np.int64) - numbers.x_zero_point * numbers.sums
     large_bias = np.rint(bias / LARGE_BIAS_UNIT).astype(np.int64) * LARGE_BIAS_UNIT
     # No partial sum may leave the whole numbers that float32 holds; nor the large part of the bias.
-    if (LARGE_BIAS_UNIT + 255 * np.abs(sums).sum(axis=1)).max(initial=0) >= EXACT_FLOATS:
+    if (LARGE_BIAS_UNIT + 255 * numbers.absolute_sums).max(initial=0) >= EXACT_FLOATS:
         raise NotNative("sums beyond 2**24; depthwise kernels add up in float32")
     return np.stack([bias - large_bias, large_bias]).astype(np.float32)
 

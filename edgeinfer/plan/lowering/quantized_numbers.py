@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -51,6 +52,24 @@ class Quantization:
     bias: np.ndarray
     part: str = ""
 
+    @functools.cached_property
+    def sums(self) -> np.ndarray:
+        """Sums of the weights of each output channel, int64."""
+        return _sums_of_rows(self.weight)
+
+    @functools.cached_property
+    def absolute_sums(self) -> np.ndarray:
+        """Sums of their magnitudes, int64."""
+        # The magnitude of -128 is -128 as int8, and 128 as the same bits taken as uint8.
+        return _sums_of_rows(np.abs(self.weight).view(f"u{self.weight.itemsize}"))
+
+
+def _sums_of_rows(weight: np.ndarray) -> np.ndarray:
+    rows = weight.reshape(len(weight), -1)
+    # Twice as quick, where numbers of 16 bits cannot overflow.
+    quick = rows.shape[1] < 1 << 15
+    return rows.sum(axis=1, dtype=np.int32 if quick else np.int64).astype(np.int64)
+
 
 def read_quantization(node: Node, context: LoweringContext, out_channels: int, out_axis: int) -> Quantization:
     """Read the constant inputs of a QConv or QMatMul; ``out_axis`` is the weight's axis of output channels.
@@ -68,12 +87,7 @@ def _quantization(node: Node, context: LoweringContext, out_channels: int, out_a
     if context.dtype(x) not in BYTES or context.dtype(weight) not in BYTES:
         raise NotNative(f"{context.dtype(x).value} by {context.dtype(weight).value}; there are only 8-bit kernels")
     signed = context.dtype(x) is DType.INT8
-    integers = constant_input(node, context, 3).astype(np.int32)
-    per_channel = [1] * integers.ndim
-    per_channel[out_axis] = -1
-    w_zero_point = constant_input(node, context, 5)
-    integers = integers - w_zero_point.astype(np.int32).reshape(per_channel if w_zero_point.size > 1 else [1])
-    fitting = np.int8 if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127 else np.int16
+    integers = _less_zero_point(constant_input(node, context, 3), constant_input(node, context, 5), out_axis)
     quantized = bool(node.input(6))
     if quantized and context.dtype(node.outputs[0]) not in BYTES:
         raise NotNative(f"the output is {context.dtype(node.outputs[0]).value}; there are only 8-bit kernels")
@@ -81,10 +95,22 @@ def _quantization(node: Node, context: LoweringContext, out_channels: int, out_a
     x_zero_point = int(scalar_input(node, context, 2)) + (128 if signed else 0)
     return Quantization(
         np.float32(scalar_input(node, context, 1)), x_zero_point, signed,
-        integers.astype(fitting), np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
+        integers, np.broadcast_to(constant_input(node, context, 4).reshape(-1), out_channels),
         np.float32(scalar_input(node, context, 6)) if quantized else None,
         int(scalar_input(node, context, 7)) if quantized else 0, np.broadcast_to(bias.reshape(-1), out_channels),
     )  # fmt: skip
+
+
+def _less_zero_point(weight: np.ndarray, zero_point: np.ndarray, out_axis: int) -> np.ndarray:
+    """Weights less their zero point as int8 where that holds them, else int16."""
+    if weight.dtype == np.int8 and not zero_point.any():
+        return weight
+    per_channel = [1] * weight.ndim
+    per_channel[out_axis] = -1
+    shape = per_channel if zero_point.size > 1 else [1]
+    integers = weight.astype(np.int16) - zero_point.astype(np.int16).reshape(shape)
+    fits = integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127
+    return integers.astype(np.int8) if fits else integers
 
 
 def quantized_bounds(node: Node, context: LoweringContext, numbers: Quantization) -> dict[str, int | float]:
@@ -110,8 +136,8 @@ def _rounds_plainly(node: Node, context: LoweringContext, numbers: Quantization,
     least, most = (bound - numbers.y_zero_point for bound in INTEGER_RANGES[dtype])
     if context.dtype(node.outputs[0]) is not dtype or (low, high) != (least, most) or numbers.y_zero_point % 2:
         return False
-    weights = np.abs(numbers.weight.reshape(numbers.weight.shape[0], -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
-    largest = max(numbers.x_zero_point, 255 - numbers.x_zero_point) * weights + np.abs(numbers.bias.astype(np.int64))
+    farthest = max(numbers.x_zero_point, 255 - numbers.x_zero_point)
+    largest = farthest * numbers.absolute_sums + np.abs(numbers.bias.astype(np.int64))
     with np.errstate(over="ignore", invalid="ignore"):
         return bool((largest * multipliers(node, numbers).astype(np.float64) < PLAIN_LIMIT).all())
 
@@ -148,8 +174,7 @@ def fill_unit(numbers: Quantization, kernel: KernelRow) -> int:
 def bias_less_zero_point(numbers: Quantization, kernel: KernelRow) -> np.ndarray:
     """The bias less what the zero point of x, as the kernel sees x, adds to each sum; int32."""
     zero_point = numbers.x_zero_point - kernel.traits.get("x_offset", 0)
-    sums = numbers.weight.reshape(numbers.weight.shape[0], -1).sum(axis=1, dtype=np.int64)
-    return (numbers.bias - zero_point * sums).astype(np.int32)
+    return (numbers.bias - zero_point * numbers.sums).astype(np.int32)
 
 
 def quantized_bias(

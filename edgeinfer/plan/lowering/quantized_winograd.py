@@ -48,16 +48,15 @@ SUM_BITS_OF_COLUMNS = 28
 LARGEST_X = 128
 
 
-def sums_fit(weight: np.ndarray, kernel: KernelRow) -> bool:
-    """Whether a kernel's sums stay exact for any x; ``weight`` is int8 [out, channels, height, width]."""
-    sums = np.abs(weight.reshape(len(weight), -1).astype(np.int16)).sum(axis=1, dtype=np.int64)
+def sums_fit(sums: np.ndarray, kernel: KernelRow) -> bool:
+    """Whether a kernel's sums stay exact for any x; ``sums`` are those of the weights' magnitudes."""
     few = kernel.family == FEW_OUTPUTS_FAMILY
     bits = SUM_BITS_OF_COLUMNS if few else SUM_BITS[filtering_of(kernel)[:2]]
     return bool((LARGEST_X * sums < 1 << bits).all())
 
 
 def quantized_winograd_choices(
-    geometry: ConvGeometry, weight: np.ndarray, context: LoweringContext, word_cost: float
+    geometry: ConvGeometry, numbers: Quantization, context: LoweringContext, word_cost: float
 ) -> list[tuple[float, KernelRow]]:
     """Kernels that compute a convolution of bytes, and how many vector multiply-adds take as long.
 
@@ -69,15 +68,15 @@ def quantized_winograd_choices(
     lanes, choices = context.kernels.lanes, []
     for family in FAMILIES:
         for kernel in context.kernels.family(family):
-            if winograd_applies(geometry, kernel) and sums_fit(weight, kernel):
+            if winograd_applies(geometry, kernel) and sums_fit(numbers.absolute_sums, kernel):
                 costs = winograd_costs(padded_pairs(geometry, lanes), kernel, context.threads, lanes)
                 choices.append((costs.products * word_cost + costs.filters + costs.transforms, kernel))
     for kernel in context.kernels.family(PARTS_FAMILY) if winograd_parts_applies(geometry) else ():
-        if sums_fit(weight, kernel):
+        if sums_fit(numbers.absolute_sums, kernel):
             cycles = winograd_parts_cycles(pairs_of_quads(geometry), kernel, context.threads, lanes)
             choices.append((cycles * word_cost, kernel))
     for kernel in context.kernels.family(FEW_OUTPUTS_FAMILY) if winograd_few_outputs_applies(geometry, lanes) else ():
-        if sums_fit(weight, kernel):
+        if sums_fit(numbers.absolute_sums, kernel):
             cycles = winograd_few_outputs_cycles(pairs_of_quads(geometry), kernel, lanes)
             choices.append((cycles * word_cost, kernel))
     return choices

@@ -34,9 +34,10 @@ def as_units(weight: np.ndarray, kernel: KernelRow, axis: int = 1) -> np.ndarray
     if width == 1:
         return weight.astype(kernel.float_dtype, copy=False)
     last = np.moveaxis(weight, axis, -1)
-    units = math.ceil(last.shape[-1] / width)
-    padded = np.zeros((*last.shape[:-1], units * width), last.dtype)
-    padded[..., : last.shape[-1]] = last
+    padded = np.ascontiguousarray(last)
+    if last.shape[-1] % width:
+        padded = np.zeros((*last.shape[:-1], math.ceil(last.shape[-1] / width) * width), last.dtype)
+        padded[..., : last.shape[-1]] = last
     narrow = padded if padded.dtype == np.int8 else to_bfloat16(padded)
     return np.moveaxis(narrow.view(np.int32), -1, axis)
 
