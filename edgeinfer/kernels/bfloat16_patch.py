@@ -120,6 +120,9 @@ def _row_reader(simd: Simd, packed: bool, normalises: bool) -> Callable[..., Non
                     octets, place, x, start, left, columns, p.width, p.upsample_x, floats, pixel, p.pad_mode,
                     normalised, affine,
                 )  # fmt: skip
+        if packed:
+            # The last pair of an odd row of taps takes a number behind the patch in, which must not be NaN.
+            fill(octets, rows * columns * pixel, _BYTES)
 
     return read
 
