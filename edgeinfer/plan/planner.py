@@ -329,14 +329,15 @@ class _Layout:
 
 def _finished_params(step: KernelStep, refs: Mapping[str, int]) -> np.void:
     """The params of a step with buffer references for names of tensors."""
-    given, names = step.values, step.kernel.params.names or ()
-    record: list[int | float] = []
-    if all(map(given.__contains__, names)):
-        record = [refs[value] if isinstance(value, str) else value for value in map(given.__getitem__, names)]
-    if len(record) != len(given):
+    given, kernel = step.values, step.kernel
+    try:
+        values = kernel.in_order(given)
+    except KeyError:
+        values = ()
+    if len(values) != len(given):
         raise PlanError(
-            f"node '{step.node}': kernel {step.kernel.name} takes params {sorted(names)}, "
+            f"node '{step.node}': kernel {kernel.name} takes params {sorted(kernel.params.names or ())}, "
             f"but its lowering gave {sorted(given)}"
         )
-    params: np.void = step.kernel.params_from(record)[0]
+    params: np.void = kernel.params_from([refs[value] if type(value) is str else value for value in values])[0]
     return params

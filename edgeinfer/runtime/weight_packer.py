@@ -11,6 +11,7 @@ from edgeinfer.plan.memory import align, aligned_block
 from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.step import strips_fields
 from edgeinfer.runtime.kernel_loader import Kernels
+from edgeinfer.runtime.pages import map_pages
 from edgeinfer.runtime.workers import WorkerTeam
 
 _AXES = ("output", "channel", "row", "column")
@@ -39,14 +40,16 @@ def pack_by_kernels(packings: Sequence[tuple[Packing, np.ndarray]], kernels: Ker
         if any(stride < 0 or stride % source.itemsize for stride in source.strides):
             source = np.ascontiguousarray(source)
         sources.append(source)
+        if packing.nbytes >= SHARED_BYTES:
+            map_pages(source)
         first = FIRST_BINDING + 2 * index
         bases[first], bases[first + 1] = source.ctypes.data, target.ctypes.data
         strides = {f"x_{axis}": stride // source.itemsize for axis, stride in zip(_AXES, source.strides, strict=True)}
         values = {**packing.values, **strides, "x": buffer_ref(first, 0), "y": buffer_ref(first + 1, 0)}
-        params = packing.kernel.params_from([values[name] for name in packing.kernel.params.names or ()])
+        params = packing.kernel.params_from(packing.kernel.in_order(values))
         (alone if packing.nbytes < SHARED_BYTES else shared).append((addresses[packing.kernel.name], params))
     fields = strips_fields(len(shared) + 1, len(alone), 1, len(bases))
-    run_alone = strips.params_from([fields[name] for name in strips.params.names or ()])
+    run_alone = strips.params_from(strips.in_order(fields))
     steps = [*shared, (addresses[strips.name], run_alone)]
     table = np.array([(address, params.ctypes.data) for address, params in steps + alone], STEP)
     scratch_bytes = align(fields["scratch_start"] + max(packing.scratch_bytes for packing, _ in packings))
