@@ -7,20 +7,39 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 SCRIPT = Path(__file__).with_name("arm64.py")
 
 
-def _missing() -> str:
+# What a device does not have.
+WITHOUT_COMPILER = """
+import sys, pytest
+sys.modules.update(numba=None, llvmlite=None)
+sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+def _script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("arm64", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    missing = module.missing_programs()
+    return module
+
+
+def _missing() -> str:
+    missing = _script().missing_programs()
     return f"apt-get install {' '.join(missing)}" if missing else ""
+
+
+def test_tests_for_devices_need_no_compiler():
+    command = [sys.executable, "-c", WITHOUT_COMPILER, *_script().TESTS]
+    done = subprocess.run(command, cwd=SCRIPT.parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.skipif(bool(_missing()), reason=_missing())
