@@ -29,6 +29,12 @@ class Dequantizer:
     vector: Callable[..., Any]
 
 
+@njit(forceinline=True, error_model="numpy", fastmath=False)
+def rounded_sum(a: Any, b: Any) -> Any:
+    """``a + b``; LLVM for Arm would fuse an addition that may be contracted with a product that may not."""
+    return a + b
+
+
 @functools.cache
 def dequantizer(simd: Simd) -> Dequantizer:
     """The functions of a level; their products are rounded before anything is added to them."""
@@ -79,14 +85,13 @@ def residual_adder(simd: Simd) -> Callable[..., None]:
                 for at in range(first, first + whole, group):
                     a, b, c, d = read_group(y, at, own_flip, own_zero, own_factor)
                     e, f, g, h = read_group(residual, at, flip, zero, factor)
-                    sums = (
-                        divide(a + e, divisor), divide(b + f, divisor), divide(c + g, divisor), divide(d + h, divisor),
-                    )  # fmt: skip
+                    a, b, c, d = rounded_sum(a, e), rounded_sum(b, f), rounded_sum(c, g), rounded_sum(d, h)
+                    sums = divide(a, divisor), divide(b, divisor), divide(c, divisor), divide(d, divisor)
                     store_group(y, at, sums, sum_zero_point, low, high)
                 for at in range(first + whole, first + channels, lanes):
                     count = first + channels - at
                     own = read(y, at, count, own_flip, own_zero, own_factor)
-                    value = divide(own + read(residual, at, count, flip, zero, factor), divisor)
+                    value = divide(rounded_sum(own, read(residual, at, count, flip, zero, factor)), divisor)
                     value = clamp(value, least, most)
                     if count >= lanes:
                         store(y, at, value, sum_zero_point)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.activation_codes import BINARY_CODES
-from edgeinfer.kernels.byte_sums import dequantizer
+from edgeinfer.kernels.byte_sums import dequantizer, rounded_sum
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import buffer_u8, claim
@@ -38,7 +38,7 @@ def qu8_binary(simd: Simd) -> Callable[..., None]:
 
     @njit(forceinline=True, error_model="numpy")
     def combined(left: Any, right: Any, product: Any, y_scale: Any) -> Any:
-        return divide(left * right if product else left + right, y_scale)
+        return divide(left * right if product else rounded_sum(left, right), y_scale)
 
     @njit(forceinline=True, error_model="numpy")
     def operand(x: Any, at: Any, i: Any, inner: Any, count: Any, flip: Any, zero_point: Any, scale: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from edgeinfer.kernels.activation import activate
-from edgeinfer.kernels.byte_sums import Dequantizer, dequantizer
+from edgeinfer.kernels.byte_sums import Dequantizer, dequantizer, rounded_sum
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
 from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, claim, scratch_f32
@@ -111,7 +111,7 @@ def _scale_shift(
             d = affine_of(d, scales, shifts, channel + 3 * lanes)
             if has_residual:
                 e, f, g, h = read_residual_group(residual, i, p.residual_flip, zero, factor)
-                a, b, c, d = a + e, b + f, c + g, d + h
+                a, b, c, d = rounded_sum(a, e), rounded_sum(b, f), rounded_sum(c, g), rounded_sum(d, h)
             a, b = steps(a, bounded, divisor, low), steps(b, bounded, divisor, low)
             c, d = steps(c, bounded, divisor, low), steps(d, bounded, divisor, low)
             store_group(y, i, (a, b, c, d), zero_point, least, most)
@@ -123,7 +123,7 @@ def _scale_shift(
             rest = start + count - i
             value = affine_of(read(x, i, rest, p.x_flip, x_zero, x_scale), scales, shifts, channel)
             if has_residual:
-                value = value + read_residual(residual, i, rest, p.residual_flip, zero, factor)
+                value = rounded_sum(value, read_residual(residual, i, rest, p.residual_flip, zero, factor))
             if p.activation != 0:
                 value = apply(value, p.activation, np.float32(p.parameter_0), np.float32(p.parameter_1))
             value = steps(value, False, divisor, low)
