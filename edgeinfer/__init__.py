@@ -53,7 +53,7 @@ def load(path: str | Path, threads: int | str = "auto", precision: str = "float3
     from edgeinfer.format import read_edge
     from edgeinfer.runtime.session import Session
 
-    graph = convert(path) if str(path).endswith(".onnx") else read_edge(path)
+    graph = convert(path) if str(path).endswith(".onnx") else read_edge(path, ahead=True)
     return Session(graph, threads=threads, precision=precision)
 
 

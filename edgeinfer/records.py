@@ -7,6 +7,7 @@ comes with them are therefore plain classes, and tuples with named fields are ma
 
 from __future__ import annotations
 
+import itertools
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +32,11 @@ else:
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = {field: namespace[field] for field in fields if field in namespace}
             properties = {field: field_getter(index, field) for index, field in enumerate(fields)}
-            own = {"__slots__": (), "_fields": fields, "_field_defaults": defaults}
+            last = reversed(list(itertools.takewhile(defaults.__contains__, fields[::-1])))
+            own = {
+                "__slots__": (), "_fields": fields, "_field_defaults": defaults,
+                "_last_defaults": tuple(map(defaults.__getitem__, last)),
+            }  # fmt: skip
             return super().__new__(cls, name, bases, {**namespace, **own, **properties})
 
     class NamedTuple(tuple, metaclass=_FieldsToProperties):
@@ -41,8 +46,11 @@ else:
 
         def __new__(cls, *values: Any, **named: Any) -> NamedTuple:
             """Make one out of values by place, then by name."""
-            if named or len(values) != len(cls._fields):
+            missing = len(cls._fields) - len(values)
+            if named or not 0 <= missing <= len(cls._last_defaults):
                 values = cls._complete(values, named)
+            elif missing:
+                values += cls._last_defaults[-missing:]
             return tuple.__new__(cls, values)
 
         @classmethod

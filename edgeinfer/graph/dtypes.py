@@ -36,7 +36,7 @@ class DType(enum.Enum):
     @property
     def numpy(self) -> np.dtype:
         """The NumPy dtype of an array that holds such elements."""
-        return _NUMPY[self]
+        return _NUMPY[self._value_]
 
     @property
     def itemsize(self) -> int:
@@ -58,8 +58,9 @@ class DType(enum.Enum):
 
 
 _HELD_AS = {DType.BFLOAT16: "uint16", DType.INT4: "int8", DType.UINT4: "uint8", DType.STRING: "object"}
-_NUMPY = {dtype: np.dtype(_HELD_AS.get(dtype, dtype.value)) for dtype in DType}
-_BY_NUMPY = {array: dtype for dtype, array in _NUMPY.items() if dtype not in _HELD_AS}
+# By name: members of an enumeration are slow keys.
+_NUMPY = {dtype.value: np.dtype(_HELD_AS.get(dtype, dtype.value)) for dtype in DType}
+_BY_NUMPY = {dtype.numpy: dtype for dtype in DType if dtype not in _HELD_AS}
 
 # Range of the integers of each element type.
 INTEGER_RANGES = {

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from edgeinfer.graph.graph import Graph, Node
 
 
-def subgraphs(node: Node) -> Iterator[Graph]:
+def subgraphs(node: Node) -> list[Graph]:
     """The graphs held by a node's attributes (bodies of If, Loop and Scan)."""
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            yield value
+    return [value for value in node.attributes.values() if isinstance(value, Graph)]
 
 
 def outer_reads(graph: Graph) -> set[str]:
@@ -29,7 +25,8 @@ def outer_reads(graph: Graph) -> set[str]:
 
 def reads(node: Node) -> set[str]:
     """All values that a node needs: its inputs and whatever its bodies read from outside."""
-    names = {name for name in node.inputs if name}
+    names = set(node.inputs)
+    names.discard("")
     for body in subgraphs(node):
         names |= outer_reads(body)
     return names

@@ -22,6 +22,8 @@ COLUMNS_PARAMS = struct(f"x y {SOURCE_STRIDES} out_channels channels kernel_heig
 # Weights of a channel that are read at a time: runs long enough to be fetched ahead, whose results fit the first-level
 # cache.
 _CHANNELS = 64
+# Rows that are asked for ahead while runs of a matrix are copied, which lie a row of it apart.
+_ROWS_AHEAD = 16
 
 
 def transpose_run(simd: Simd) -> Callable[..., None]:
@@ -30,18 +32,33 @@ def transpose_run(simd: Simd) -> Callable[..., None]:
     ``y[y_at + i * y_step + c] = x[x_at + c * x_pitch + i * x_step]`` for ``count`` i and ``columns`` c, a multiple of
     the lanes; zero from column ``inside`` on.
     """
-    lanes, transpose_whole = simd.lanes, transpose_block(simd)
+    lanes, load, store, transpose_whole = simd.lanes, simd.load_i32, simd.store_i32, transpose_block(simd)
+
+    @njit(error_model="numpy")
+    def copy(
+        y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, columns: Any, count: Any
+    ) -> None:  # fmt: skip
+        """As ``transpose`` for columns that are neighbours in x."""
+        for i in range(count):
+            for part in range(0, columns, LINE):
+                prefetch(x, x_at + (i + _ROWS_AHEAD) * x_step + part)
+            for part in range(0, columns, lanes):
+                store(y, y_at + i * y_step + part, load(x, x_at + i * x_step + part))
 
     @njit(error_model="numpy")
     def transpose(
         y: Any, y_at: Any, y_step: Any, x: Any, x_at: Any, x_step: Any, x_pitch: Any, columns: Any, inside: Any,
         count: Any,
     ) -> None:  # fmt: skip
-        for part in range(0, columns, lanes):
+        whole = inside // lanes * lanes if x_pitch == 1 else 0
+        copy(y, y_at, y_step, x, x_at, x_step, whole, count)
+        for part in range(whole, columns, lanes):
             first = 0
-            if x_step == 1 and part + lanes <= inside:
-                while first + lanes <= count:
-                    transpose_whole(y, y_at + first * y_step + part, y_step, x, x_at + part * x_pitch + first, x_pitch)
+            if x_step == 1 and part + lanes <= inside and count >= lanes:
+                while first < count:
+                    # The last block overlaps the one before it where the run does not end with a whole one.
+                    at = min(first, count - lanes)
+                    transpose_whole(y, y_at + at * y_step + part, y_step, x, x_at + part * x_pitch + at, x_pitch)
                     first += lanes
             for column in range(part, part + lanes):
                 at = x_at + column * x_pitch

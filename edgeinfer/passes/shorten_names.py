@@ -18,7 +18,7 @@ class ShortenNames(Pass):
 
     def run(self, graph: Graph) -> PassResult:
         """Rename all values that are neither inputs nor outputs."""
-        if any(True for node in graph.nodes for _ in subgraphs(node)):
+        if any(subgraphs(node) for node in graph.nodes):
             return PassResult(graph, 0)
         kept = {*graph.inputs, *graph.outputs}
         made = [name for node in graph.nodes for name in node.outputs if name]

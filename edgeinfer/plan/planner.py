@@ -329,7 +329,8 @@ class _Layout:
 
 def _finished_params(step: KernelStep, refs: Mapping[str, int]) -> np.void:
     """The params of a step with buffer references for names of tensors."""
-    given, kernel = step.values, step.kernel
+    kernel = step.kernel
+    given = {**step.values, **{field: refs[name] for field, name in step.tensors.items()}}
     try:
         values = kernel.in_order(given)
     except KeyError:
@@ -339,5 +340,5 @@ def _finished_params(step: KernelStep, refs: Mapping[str, int]) -> np.void:
             f"node '{step.node}': kernel {kernel.name} takes params {sorted(kernel.params.names or ())}, "
             f"but its lowering gave {sorted(given)}"
         )
-    params: np.void = kernel.params_from([refs[value] if type(value) is str else value for value in values])[0]
+    params: np.void = kernel.params_from(values)[0]
     return params

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgeinfer.abi import WORKER
 from edgeinfer.graph import Node
 from edgeinfer.plan.kernel_set import KernelRow
@@ -21,6 +23,7 @@ class KernelStep:
         scratch_bytes: memory that each worker needs while it runs the step.
         macs: multiply-accumulate operations of the step, 0 where the notion does not apply.
         in_place: pairs (input, output) of tensors that may share one buffer if the input is not needed later.
+        tensors: those of the values that are names of tensors, or ``""``.
         reads: the tensors that the kernel reads.
     """
 
@@ -34,6 +37,7 @@ class KernelStep:
         scratch_bytes: int = 0,
         macs: int = 0,
         in_place: tuple[tuple[str, str], ...] = (),
+        tensors: Mapping[str, str] | None = None,
     ) -> None:
         self.kernel = kernel
         self.values = values
@@ -43,8 +47,19 @@ class KernelStep:
         self.scratch_bytes = scratch_bytes
         self.macs = macs
         self.in_place = in_place
-        names = [value for value in values.values() if type(value) is str and value]
-        self.reads = tuple([name for name in names if name not in writes])
+        if tensors is None:
+            tensors = {field: value for field, value in values.items() if type(value) is str}
+        self.tensors = tensors
+        self.reads = tuple([name for name in tensors.values() if name and name not in writes])
+
+    def renamed(self, names: Mapping[str, str]) -> KernelStep:
+        """The same call for other tensors, which are nobody's to take the place of: new name by old name."""
+        tensors = {field: names.get(name, name) for field, name in self.tensors.items()}
+        writes = tuple([names.get(name, name) for name in self.writes])
+        values = {**self.values, **tensors}
+        return KernelStep(
+            self.kernel, values, writes, self.node, self.op, self.scratch_bytes, self.macs, tensors=tensors
+        )
 
 
 class StripsStep(KernelStep):

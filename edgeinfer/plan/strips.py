@@ -13,9 +13,10 @@ padding that is left there.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import mul
 
 from edgeinfer.abi import FIRST_BINDING
@@ -84,22 +85,26 @@ def choose_strips(chain: Sequence[Link], threads: int, cache_bytes: int) -> tupl
 def _cut(chain: Sequence[Link], threads: int, cache_bytes: int) -> list[Strip]:
     """The strips of a chain, none if it is better run operator by operator."""
     height = chain[-1].out_height
-    handed_on = _most_handed_on(chain, [(0, height)])
+
+    @functools.cache
+    def made(count: int) -> list[list[int]]:
+        return [_rows_made(chain, strip) for strip in _even_strips(height, count)]
+
+    handed_on = _most_handed_on(chain, made(1))
     if threads == 1 and handed_on <= cache_bytes:
         return []
     limit = MOST_EXTRA if threads > 1 else MOST_EXTRA_ALONE
     # As few strips as fit the cache, fewer if their overlap costs too much.
     rounds = max(1, handed_on // (cache_bytes * threads))
-    while rounds * threads < height and _most_handed_on(chain, _even_strips(height, rounds * threads)) > cache_bytes:
+    while rounds * threads < height and _most_handed_on(chain, made(rounds * threads)) > cache_bytes:
         rounds += 1
-    while rounds > 1 and _extra_work(chain, _even_strips(height, rounds * threads), threads) > MOST_EXTRA_ALONE:
+    while rounds > 1 and _extra_work(chain, made(rounds * threads), threads) > MOST_EXTRA_ALONE:
         rounds -= 1
-    strips = _even_strips(height, rounds * threads)
-    if rounds == 1 and threads > 1:
-        finer = _even_strips(height, STRIPS_PER_THREAD * threads)
-        if _extra_work(chain, finer, threads) <= MOST_EXTRA_TO_BALANCE:
-            return finer
-    return strips if len(strips) > 1 and _extra_work(chain, strips, threads) <= limit else []
+    count, finer = rounds * threads, STRIPS_PER_THREAD * threads
+    if rounds == 1 and threads > 1 and _extra_work(chain, made(finer), threads) <= MOST_EXTRA_TO_BALANCE:
+        return _even_strips(height, finer)
+    strips = _even_strips(height, count)
+    return strips if len(strips) > 1 and _extra_work(chain, made(count), threads) <= limit else []
 
 
 def _even_strips(height: int, count: int) -> list[Strip]:
@@ -127,18 +132,18 @@ def _rows_made(chain: Sequence[Link], strip: Strip) -> list[int]:
     return rows
 
 
-def _most_handed_on(chain: Sequence[Link], strips: Sequence[Strip]) -> int:
-    """Bytes that the nodes of a strip hand on, of the strip with most of them."""
+def _most_handed_on(chain: Sequence[Link], made: Sequence[Sequence[int]]) -> int:
+    """Bytes that the nodes of a strip hand on, of the strip with most of them; ``made`` has the rows of each."""
     row_bytes = [0, *(link.row_bytes for link in chain[-2::-1])]
-    return max(sum(map(mul, _rows_made(chain, strip), row_bytes)) for strip in strips)
+    return max(sum(map(mul, rows, row_bytes)) for rows in made)
 
 
-def _extra_work(chain: Sequence[Link], strips: Sequence[Strip], threads: int) -> float:
+def _extra_work(chain: Sequence[Link], made: Sequence[Sequence[int]], threads: int) -> float:
     """How much more than its share of the work the worker with the most of it does, in parts of that share."""
     row_work = [link.row_work for link in chain[::-1]]
-    work = [sum(map(mul, _rows_made(chain, strip), row_work)) for strip in strips]
+    work = [sum(map(mul, rows, row_work)) for rows in made]
     share = sum(link.out_height * link.row_work for link in chain) / threads
-    bounds = [len(strips) * worker // threads for worker in range(threads + 1)]
+    bounds = [len(work) * worker // threads for worker in range(threads + 1)]
     most = max(sum(work[first:last]) for first, last in itertools.pairwise(bounds))
     return most / share - 1
 
@@ -244,7 +249,7 @@ class _StripLowering:
             for number, name in enumerate(dict.fromkeys(own)):
                 self._slots.setdefault((index, number + 1), set()).add(name)
         renamed = dict(zip(known.tensors, tensors, strict=True))
-        return [_renamed(step, renamed) for step in known.steps]
+        return [step.renamed(renamed) for step in known.steps]
 
     def _lower(self, part: _Part, inputs: list[str], output: str) -> list[KernelStep]:
         node, context, done = part.link.node, self.context, len(self.context.steps)
@@ -271,10 +276,3 @@ class _StripLowering:
 
     def _bytes(self, name: str) -> int:
         return math.prod(self.context.shape(name)) * self.context.dtype(name).itemsize
-
-
-def _renamed(step: KernelStep, names: Mapping[str, str]) -> KernelStep:
-    """A step that reads and writes other tensors."""
-    values = {field: names.get(value, value) if type(value) is str else value for field, value in step.values.items()}
-    writes = tuple(names.get(name, name) for name in step.writes)
-    return KernelStep(step.kernel, values, writes, step.node, step.op, step.scratch_bytes, step.macs)

@@ -11,7 +11,6 @@ from edgeinfer.plan.memory import align, aligned_block
 from edgeinfer.plan.packing import Packing
 from edgeinfer.plan.step import strips_fields
 from edgeinfer.runtime.kernel_loader import Kernels
-from edgeinfer.runtime.pages import map_pages
 from edgeinfer.runtime.workers import WorkerTeam
 
 _AXES = ("output", "channel", "row", "column")
@@ -40,8 +39,6 @@ def pack_by_kernels(packings: Sequence[tuple[Packing, np.ndarray]], kernels: Ker
         if any(stride < 0 or stride % source.itemsize for stride in source.strides):
             source = np.ascontiguousarray(source)
         sources.append(source)
-        if packing.nbytes >= SHARED_BYTES:
-            map_pages(source)
         first = FIRST_BINDING + 2 * index
         bases[first], bases[first + 1] = source.ctypes.data, target.ctypes.data
         strides = {f"x_{axis}": stride // source.itemsize for axis, stride in zip(_AXES, source.strides, strict=True)}

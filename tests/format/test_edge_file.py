@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from edgeinfer.errors import FormatError, GraphError
 from edgeinfer.format import read_edge, write_edge
 from edgeinfer.graph import DType, Graph, Node, TensorType, verify
 
+MAPS_AHEAD = sys.platform == "linux" and tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 14)
 DTYPES = [
     "float32",
     "float16",
@@ -103,6 +106,26 @@ def test_tensors_start_on_64_byte_boundaries(edge_bytes):
     starts = [entry["data_offsets"][0] for name, entry in header.items() if not name.startswith("__")]
     assert len(starts) == 7
     assert all(start % 64 == 0 for start in starts)
+
+
+@pytest.mark.skipif(not MAPS_AHEAD, reason="Linux maps pages ahead from 5.14 on")
+def test_a_file_read_ahead_is_mapped_whole(tmp_path):
+    weights = np.random.default_rng(0).random(1 << 20, np.float32)
+    types = {"x": TensorType(DType.FLOAT32, weights.shape), "w": TensorType(DType.FLOAT32, weights.shape)}
+    graph = Graph("large", ["x"], ["y"], [Node("Add", ["x", "w"], ["y"])], types, {"w": weights})
+    path = tmp_path / "large.edge"
+    write_edge(graph, path)
+
+    def mapped_bytes() -> int:
+        parts = Path("/proc/self/smaps").read_text().split(str(path))[1:]
+        return sum(1024 * int(re.search(r"Rss:\s+(\d+) kB", part)[1]) for part in parts)
+
+    lazily = read_edge(path)
+    assert mapped_bytes() < weights.nbytes / 2
+    del lazily
+    ahead = read_edge(path, ahead=True)
+    assert mapped_bytes() >= weights.nbytes
+    np.testing.assert_array_equal(ahead.constants["w"], weights)
 
 
 def test_constants_are_read_only_views_of_the_mapped_file(tmp_path, edge_bytes):

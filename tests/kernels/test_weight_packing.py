@@ -23,6 +23,7 @@ LEVELS = [level for level in available_levels() if not CPU_LEVELS[level].has_flo
 SHAPES = [
     (1, 1, 1, 1, 1), (3, 5, 3, 3, 1), (8, 8, 3, 3, 1), (17, 16, 3, 3, 1), (37, 17, 1, 1, 1), (16, 3, 9, 9, 1),
     (48, 33, 2, 3, 1), (19, 5, 7, 7, 1), (6, 2, 3, 3, 3), (34, 4, 3, 3, 2), (65, 64, 3, 3, 1),
+    (131, 70, 1, 1, 1),
 ]  # fmt: skip
 # Output pixels, taps and stride of Winograd kernels.
 FORMS = [(2, 3, 1), (4, 3, 1), (6, 3, 1), (4, 2, 2), (7, 2, 2), (5, 4, 2)]

@@ -162,9 +162,11 @@ class LoweringContext:
         Raises:
             NotNative: for tensors of other dtypes.
         """
-        halves = DType.FLOAT16 in [self.dtype(name) for name in names if name]
-        self.require_dtype(DType.FLOAT16 if halves else DType.FLOAT32, *names)
-        return "f16" if halves else "f32"
+        dtypes = [self.types[name].dtype for name in names if name]
+        if dtypes.count(DType.FLOAT32) == len(dtypes):
+            return "f32"
+        self.require_dtype(DType.FLOAT16 if DType.FLOAT16 in dtypes else DType.FLOAT32, *names)
+        return "f16"
 
     def state(self) -> tuple[int, dict[str, str], dict[str, list[str]]]:
         """What ``restore`` needs to take back the steps that are appended from now on."""
@@ -188,7 +190,7 @@ class LoweringContext:
         """
         key = (source, packing)
         if key not in self.packed_names:
-            array = self._earlier[key] if key in self._earlier else np.atleast_1d(pack(self.constants[source]))
+            array = self._earlier[key] if key in self._earlier else np.asarray(pack(self.constants[source]))
             self.packed_names[key] = self._add_constant(f"{source}.{packing}", array)
         return self.packed_names[key]
 

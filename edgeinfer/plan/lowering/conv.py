@@ -35,6 +35,8 @@ from edgeinfer.plan.lowering.winograd_pixels import (
 )
 
 Emit = Callable[[FusedConv, LoweringContext, KernelRow], None]
+# Estimated cycles, what emits it, and its kernel.
+Choice = tuple[float, Emit, KernelRow]
 
 # A patch of narrower numbers is written in whole vectors.
 PATCH_OVERHANG = 64
@@ -141,12 +143,19 @@ def emit_conv(conv: FusedConv, context: LoweringContext) -> None:
     emit(conv, context, kernel)
 
 
-def choose_algorithm(
-    node: Node, geometry: ConvGeometry, context: LoweringContext, numbers: str
-) -> tuple[float, Emit, KernelRow]:
+def choose_algorithm(node: Node, geometry: ConvGeometry, context: LoweringContext, numbers: str) -> Choice:
     """The algorithm chosen for the node, else the one estimated to be quickest: cycles, what emits it, kernel."""
     key = "convolutions", geometry, numbers, context.threads
-    choices = list(context.once(key, lambda: _choices(geometry, context, numbers)))
+    choices = context.once(key, lambda: _all_choices(geometry, context, numbers))
+    if node.name not in context.candidates:
+        context.candidates[node.name] = [kernel.name for _, _, kernel in choices]
+    chosen = context.choices.get(node.name)
+    return next((choice for choice in choices if choice[2].name == chosen), choices[0])
+
+
+def _all_choices(geometry: ConvGeometry, context: LoweringContext, numbers: str) -> list[Choice]:
+    """What ``choose_algorithm`` chooses from, the one estimated to be quickest first."""
+    choices = _choices(geometry, context, numbers)
     if context.precision == "bfloat16":
         if context.kernels.family("bf16_conv") and geometry.groups == 1 and geometry.channels % 2 == 0:
             choices += _choices(geometry, context, "bf16")
@@ -154,14 +163,11 @@ def choose_algorithm(
         from edgeinfer.plan.lowering.bfloat16_amx_conv import bfloat16_amx_choices
 
         choices += bfloat16_amx_choices(geometry, context)
-    choices.sort(key=lambda choice: choice[0])
-    context.candidates.setdefault(node.name, [kernel.name for _, _, kernel in choices])
-    chosen = context.choices.get(node.name)
-    return next((choice for choice in choices if choice[2].name == chosen), choices[0])
+    return sorted(choices, key=lambda choice: choice[0])
 
 
-def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) -> list[tuple[float, Emit, KernelRow]]:
-    """What ``choose_algorithm`` chooses from, with products of one number format."""
+def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) -> list[Choice]:
+    """Those with products of one number format."""
     threads, kernels = context.threads, context.kernels
     rows = kernels.family(f"{products}_conv")
     if not rows:
@@ -172,7 +178,7 @@ def _choices(geometry: ConvGeometry, context: LoweringContext, products: str) ->
     direct = choose_tile(rows, geometry.out_width, group_channels, lanes, summands)
     units = units_of(geometry, direct)
     cycles = direct_cycles(units, direct, lanes) + _waiting_cycles(units, direct)
-    choices: list[tuple[float, Emit, KernelRow]] = [(cycles, emit_direct_conv, direct)]
+    choices: list[Choice] = [(cycles, emit_direct_conv, direct)]
     # Other tiles are there to be tried by whoever tunes.
     choices += [(cycles + 1, emit_direct_conv, row) for row in rows if row is not direct]
     for family in () if geometry.kernel == (1, 1) else WINOGRAD_FAMILIES:

@@ -92,14 +92,16 @@ def conv_geometry(node: Node, context: LoweringContext, weight: str = "") -> Con
 
 def activation_fields(node: Node) -> dict[str, int | float]:
     """Params fields of a node's fused activation: bounds for those that clamp, a code for the others."""
-    name = node.attributes.get("activation", "")
-    parameters = [float(value) for value in node.attributes.get("activation_parameters", [])]
     fields: dict[str, int | float] = {
         "activation": 0, "low": -math.inf, "high": math.inf, "parameter_0": 0.0, "parameter_1": 0.0,
     }  # fmt: skip
+    name = node.attributes.get("activation")
+    if not name:
+        return fields
+    parameters = [float(value) for value in node.attributes.get("activation_parameters", [])]
     if name in CLAMPS:
         fields["low"], fields["high"] = parameters if parameters else CLAMPS[name]
-    elif name:
+    else:
         fields["activation"] = ACTIVATION_CODES[name]
         for index, value in enumerate(parameters[:2]):
             fields[f"parameter_{index}"] = value

@@ -58,12 +58,10 @@ def merged_taps(weight: np.ndarray, rows: UpsamplePhase, columns: UpsamplePhase)
 
 def upsample_applies(geometry: ConvGeometry) -> bool:
     """Whether the convolution can be split into phases of the upsampling before it."""
+    if geometry.upsample == (1, 1) or geometry.strides != (1, 1) or geometry.dilations != (1, 1):
+        return False
     reflects = geometry.pad_mode == PAD_MODES["reflect"]
-    fits = all(pad < factor for pad, factor in zip(geometry.end_pads, geometry.upsample, strict=True))
-    return (
-        geometry.upsample != (1, 1) and geometry.strides == (1, 1) and geometry.dilations == (1, 1)
-        and (fits or not reflects)
-    )  # fmt: skip
+    return not reflects or all(pad < factor for pad, factor in zip(geometry.end_pads, geometry.upsample, strict=True))
 
 
 class PhaseConv(NamedTuple):

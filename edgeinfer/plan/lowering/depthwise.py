@@ -63,9 +63,11 @@ def cut_depthwise(geometry: ConvGeometry, kernel: KernelRow, threads: int, eleme
 def pack_depthwise(weight: np.ndarray, lanes: int, dtype: np.dtype) -> np.ndarray:
     """Pack [channels, 1, kh, kw] as [vector of channels, tap, lanes]; the last ends with the channels."""
     channels = weight.shape[0]
-    flat = weight.reshape(channels, -1).astype(dtype)
-    vectors = [flat[first : first + lanes].T for first in (min(c, channels - lanes) for c in range(0, channels, lanes))]
-    return np.ascontiguousarray(vectors)
+    flat, whole = weight.reshape(channels, -1), channels // lanes
+    packed = np.empty((math.ceil(channels / lanes), flat.shape[1], lanes), dtype)
+    packed[:whole] = flat[: whole * lanes].reshape(whole, lanes, -1).swapaxes(1, 2)
+    packed[-1] = flat[-lanes:].T
+    return packed
 
 
 def emit_depthwise(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -125,6 +126,15 @@ def filter_factors(size: int) -> np.ndarray:
     return factors
 
 
+@functools.cache
+def _transform_fields(size: int) -> Mapping[str, float]:
+    """Params fields of the packing kernel with the points and factors of a transform."""
+    fields = {f"point_{index}": 0.0 for index in range(MAX_SIZE - 1)}
+    fields |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}
+    fields |= {f"point_{index}": point for index, point in enumerate(POINTS[size])}
+    return fields | {f"factor_{index}": float(factor) for index, factor in enumerate(filter_factors(size))}
+
+
 def at_points(g: np.ndarray, size: int) -> np.ndarray:
     """``G g`` along axis 0 without the factors: taps become ``size`` frequencies, summed up in the kernel's order."""
     values = []
@@ -199,10 +209,7 @@ def packed_filters(context: LoweringContext, weight: str, kernel: KernelRow) -> 
             "out_channels": out_channels, "channels": channels, "kernel_size": kernel_size, "taps": taps,
             "stride": stride, "size": size, "axes": axes, "columns": columns, "tiles": blocks,
         }  # fmt: skip
-        values |= {f"point_{index}": 0.0 for index in range(MAX_SIZE - 1)}
-        values |= {f"factor_{index}": 0.0 for index in range(MAX_SIZE)}
-        values |= {f"point_{index}": point for index, point in enumerate(POINTS[size])}
-        values |= {f"factor_{index}": float(factor) for index, factor in enumerate(filter_factors(size))}
+        values |= _transform_fields(size)
         # Taps of some channels, one phase of these between the two passes.
         rows_of_columns = held * (kernel_size**2 + size * taps)
         scratch_bytes = 4 * (2 * MAX_SIZE + columns * rows_of_columns)
