@@ -35,6 +35,27 @@ SCALE_SHIFT_PARAMS = struct(
 )
 
 
+@njit(forceinline=True, error_model="numpy")
+def pixels_of_task(p: Any, task: Any) -> Any:
+    """The first element of a task's pixels, channels last, and how many pixels these are."""
+    first = task % p.pixel_tasks * p.task_pixels
+    return (task // p.pixel_tasks * p.pixels + first) * p.channels, min(p.task_pixels, p.pixels - first)
+
+
+@njit(forceinline=True, error_model="numpy")
+def affine_of_task(p: Any, affine: Any, task: Any, pattern: Any, period: Any) -> Any:
+    """Scales and shifts of a task's image; those of a period above 0 repeat the channels' in memory ``pattern``."""
+    at = task // p.pixel_tasks * p.affine_image
+    scales, shifts = advance(affine, at), advance(affine, at + p.pitch)
+    if period == 0:
+        return scales, shifts
+    repeated = advance(pattern, period)
+    for i in range(period):
+        pattern[i] = scales[i % p.channels]
+        repeated[i] = shifts[i % p.channels]
+    return pattern, repeated
+
+
 @kernel_family("f32_channel_statistics", STATISTICS_PARAMS, float16=True)
 def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
     """Partial statistics [image, block, 2, pitch]: means, then sums of squared deviations."""
@@ -83,9 +104,7 @@ def f32_channel_statistics(simd: Simd) -> Callable[..., None]:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            first = task % p.pixel_tasks * p.task_pixels
-            start = (task // p.pixel_tasks * p.pixels + first) * p.channels
-            pixels = min(p.task_pixels, p.pixels - first)
+            start, pixels = pixels_of_task(p, task)
             block_statistics(partials, task * 2 * p.pitch, x, start, pixels, p.channels, p.pitch)
 
     return body
@@ -178,24 +197,14 @@ def f32_scale_shift(simd: Simd) -> Callable[..., None]:
         x, affine, y = buffer(worker, p.x), buffer_f32(worker, p.affine), buffer(worker, p.y)
         has_residual = p.residual >= 0
         residual = buffer(worker, p.residual if has_residual else p.affine)
-        channels = p.channels
-        repeated = channels % lanes != 0
-        period = channels * lanes if repeated else channels
-        pattern = scratch_f32(worker)
+        channels, pattern = p.channels, scratch_f32(worker)
+        repeated = channels * lanes if channels % lanes != 0 else 0
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            image = task // p.pixel_tasks
-            first_pixel = task % p.pixel_tasks * p.task_pixels
-            pixels = min(p.task_pixels, p.pixels - first_pixel)
-            start = (image * p.pixels + first_pixel) * channels
-            scales, shifts = advance(affine, image * p.affine_image), advance(affine, image * p.affine_image + p.pitch)
-            if repeated:
-                for i in range(period):
-                    pattern[i] = scales[i % channels]
-                    pattern[period + i] = shifts[i % channels]
-                scales, shifts = pattern, advance(pattern, period)
-            run(p, y, x, residual, has_residual, start, pixels * channels, scales, shifts, period)
+            start, pixels = pixels_of_task(p, task)
+            scales, shifts = affine_of_task(p, affine, task, pattern, repeated)
+            run(p, y, x, residual, has_residual, start, pixels * channels, scales, shifts, max(channels, repeated))
 
     return body

@@ -39,13 +39,12 @@ BLOCK_PIXELS = 64
 # Half of the lines come from the cache of another worker, who wrote them: they are asked for so many pixels before.
 AHEAD_PIXELS = 128
 
-# Each sum of a picture with more pixels is made of parts: float32 could not hold it.
-CHUNK_PIXELS = 2**20
-
 # sums [image, start, chunk, SUMS, pitch], squares [image, chunk, SUMS, pitch], affine [image, 2, pitch]; starts: 1
-# where all channels are counted from their first pixel, else 4; a task of the first two steps has group_channels.
+# where all channels are counted from their first pixel, else 4; each sum is made of chunks of chunk_pixels, since
+# float32 could not hold that of all; a task of the first two steps has group_channels.
 BYTE_STATISTICS_PARAMS = struct(
-    "x sums squares gamma beta affine pixels channels pitch starts chunks group_channels groups flip zero_point tiles",
+    "x sums squares gamma beta affine pixels channels pitch starts chunks chunk_pixels group_channels groups flip"
+    " zero_point tiles",
     "scale epsilon",
 )
 
@@ -166,8 +165,8 @@ def _sums_kernel(simd: Simd, squares: bool) -> Callable[..., None]:
                 for c in range(begin, end, lanes):
                     store(own, c, none)
                     store(own, p.pitch + c, none)
-                first = start + chunk * CHUNK_PIXELS
-                last = min(first + CHUNK_PIXELS, p.pixels - (p.pixels - start) % SUMS)
+                first = start + chunk * p.chunk_pixels
+                last = min(first + p.chunk_pixels, p.pixels - (p.pixels - start) % SUMS)
                 for block in range(first, last, BLOCK_PIXELS):
                     stop = min(last, block + BLOCK_PIXELS)
                     for pixel in range(block + AHEAD_PIXELS + first_sum, stop + AHEAD_PIXELS, SUMS):
@@ -180,7 +179,7 @@ def _sums_kernel(simd: Simd, squares: bool) -> Callable[..., None]:
     return body
 
 
-@kernel_family("qu8_channel_sums", BYTE_STATISTICS_PARAMS)
+@kernel_family("qu8_channel_sums", BYTE_STATISTICS_PARAMS, sums=SUMS, task_sums=TASK_SUMS)
 def qu8_channel_sums(simd: Simd) -> Callable[..., None]:
     """Sums of each channel's numbers, as the module's text says."""
     return _sums_kernel(simd, False)

@@ -14,9 +14,10 @@ from numba import njit
 
 from edgeinfer.kernels.activation import activate
 from edgeinfer.kernels.byte_sums import Dequantizer, dequantizer, rounded_sum
+from edgeinfer.kernels.instance_norm import affine_of_task, pixels_of_task
 from edgeinfer.kernels.registry import Simd, kernel_family, struct
 from edgeinfer.simd.bytes import byte_vectors
-from edgeinfer.simd.pointers import advance, buffer_f32, buffer_u8, claim, scratch_f32
+from edgeinfer.simd.pointers import buffer_f32, buffer_u8, claim, scratch_f32
 from edgeinfer.simd.quotient import division
 from edgeinfer.simd.vectors import select
 
@@ -99,9 +100,9 @@ def _scale_shift(
         x_zero, x_scale = splat(np.float32(p.x_zero_point)), splat(np.float32(p.x_scale))
         zero, factor = splat(np.float32(p.residual_zero_point)), splat(np.float32(p.residual_scale))
         least, most, zero_point = np.float32(p.y_low), np.float32(p.y_high), p.y_zero_point
-        divisor, low, high = divide_by(np.float32(p.y_scale), p.bounded != 0), splat(least), splat(most)
-        step, channels, channel = group % p.channels, p.channels, 0
         bounded = p.bounded != 0
+        divisor, low, high = divide_by(np.float32(p.y_scale), bounded), splat(least), splat(most)
+        step, channels, channel = group % p.channels, p.channels, 0
         # Functions are computed a vector at a time.
         whole = start if p.activation != 0 else start + count // group * group
         for i in range(start, whole, group):
@@ -140,23 +141,14 @@ def _scale_shift(
         x, affine, y = x_buffer(worker, p.x), buffer_f32(worker, p.affine), buffer_u8(worker, p.y)
         has_residual = p.residual >= 0
         residual = residual_buffer(worker, p.residual if has_residual else p.affine)
-        channels = p.channels
-        period = channels + group
         pattern = scratch_f32(worker)
+        repeated = p.channels + group if p.channels % group != 0 else 0
         while True:
             task = claim(worker, p.tiles)
             if task >= p.tiles:
                 break
-            image = task // p.pixel_tasks
-            first_pixel = task % p.pixel_tasks * p.task_pixels
-            pixels = min(p.task_pixels, p.pixels - first_pixel)
-            start = (image * p.pixels + first_pixel) * channels
-            scales, shifts = advance(affine, image * p.affine_image), advance(affine, image * p.affine_image + p.pitch)
-            if channels % group != 0:
-                for i in range(period):
-                    pattern[i] = scales[i % channels]
-                    pattern[period + i] = shifts[i % channels]
-                scales, shifts = pattern, advance(pattern, period)
-            run(p, y, x, residual, has_residual, start, pixels * channels, scales, shifts)
+            start, pixels = pixels_of_task(p, task)
+            scales, shifts = affine_of_task(p, affine, task, pattern, repeated)
+            run(p, y, x, residual, has_residual, start, pixels * p.channels, scales, shifts)
 
     return body

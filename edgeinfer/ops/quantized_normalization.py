@@ -77,7 +77,8 @@ def sum_in_order(rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Sums of the rows of a float32 matrix in the order in which Eigen adds vectors of four numbers up.
 
     Eight sums of every eighth number each, from the row's start; two and two of them together, and the four numbers
-    after the last eight; these four as (0 + 2) + (1 + 3); the numbers before the start, those that are left.
+    after the last eight; these four as (0 + 2) + (1 + 3); the numbers before the start, those that are left. Beyond
+    EXACT_ORDER_PIXELS each of the eight is made of sums of so many numbers, since float32 could not hold it.
 
     Args:
         rows: [rows, numbers].

@@ -7,14 +7,15 @@ import math
 import numpy as np
 
 from edgeinfer.graph import FUSED, DType, Node
+from edgeinfer.ops.quantized_normalization import EXACT_ORDER_PIXELS
 from edgeinfer.ops.quantized_products import CLAMPS, integer_bounds
 from edgeinfer.plan.lowering.context import LoweringContext, lowering
 from edgeinfer.plan.lowering.conv_geometry import activation_fields
 from edgeinfer.plan.lowering.instance_norm import Affine, blocks_of_pixels, emit_float_statistics, picture_size
 from edgeinfer.plan.lowering.quantization import ByteScale, byte_scale
 
-# As in kernels/quantized_instance_norm.py: sums of a channel, sums and channels of a task, pixels of a part.
-SUMS, TASK_SUMS, GROUP_CHANNELS, CHUNK_PIXELS = 8, 2, 64, 2**20
+# Channels of a task that adds up.
+GROUP_CHANNELS = 64
 # float32 in the 16 bytes whose multiples decide from which pixel ONNX Runtime's sums are counted.
 ALIGNED_FLOATS = 4
 
@@ -39,17 +40,20 @@ def lower_quantized_instance_norm(node: Node, context: LoweringContext) -> None:
 def _emit_byte_statistics(node: Node, context: LoweringContext, x: str, of: ByteScale, scale: str, bias: str) -> Affine:
     """Append the three steps that make scales and shifts of a picture of bytes."""
     batch, pixels, channels = picture_size(node, context, x)
-    lanes = context.kernels.lanes
+    only, lanes = context.kernels.only, context.kernels.lanes
+    adding = only("qu8_channel_sums")
+    count, task_sums = adding.traits["sums"], adding.traits["task_sums"]
     pitch = math.ceil(channels / lanes) * lanes
     starts = ALIGNED_FLOATS if pixels % ALIGNED_FLOATS else 1
-    groups, chunks = math.ceil(channels / GROUP_CHANNELS), math.ceil(pixels / CHUNK_PIXELS)
-    sums = context.temporary(f"{node.name}.sums", (batch, starts, chunks, SUMS, pitch))
-    squares = context.temporary(f"{node.name}.squares", (batch, chunks, SUMS, pitch))
+    groups, chunks = math.ceil(channels / GROUP_CHANNELS), math.ceil(pixels / EXACT_ORDER_PIXELS)
+    sums = context.temporary(f"{node.name}.sums", (batch, starts, chunks, count, pitch))
+    squares = context.temporary(f"{node.name}.squares", (batch, chunks, count, pitch))
     affine = context.temporary(f"{node.name}.affine", (batch, 2, pitch))
     shared: dict[str, int | float | str] = {
         "x": x, "sums": sums, "squares": sums, "gamma": "", "beta": "", "affine": "", "epsilon": 0.0,
         "pixels": pixels, "channels": channels, "pitch": pitch, "starts": starts, "chunks": chunks,
-        "group_channels": GROUP_CHANNELS, "groups": groups, "tiles": batch * chunks * groups * SUMS // TASK_SUMS,
+        "chunk_pixels": EXACT_ORDER_PIXELS, "group_channels": GROUP_CHANNELS, "groups": groups,
+        "tiles": batch * chunks * groups * count // task_sums,
         "flip": of.flip, "zero_point": of.unsigned_zero_point, "scale": of.scale,
     }  # fmt: skip
     epsilon = float(node.attributes.get("epsilon", 1e-5))
@@ -57,8 +61,8 @@ def _emit_byte_statistics(node: Node, context: LoweringContext, x: str, of: Byte
         **shared, "squares": squares, "gamma": scale, "beta": bias, "affine": affine, "epsilon": epsilon,
         "tiles": batch * pitch // lanes,
     }  # fmt: skip
-    only, scratch = context.kernels.only, 4 * (lanes + 3 * GROUP_CHANNELS)
-    context.step(only("qu8_channel_sums"), node, shared, (sums,), scratch_bytes=scratch)
+    scratch = 4 * (lanes + 3 * GROUP_CHANNELS)
+    context.step(adding, node, shared, (sums,), scratch_bytes=scratch)
     squared = {**shared, "squares": squares}
     context.step(only("qu8_channel_squares"), node, squared, (squares,), scratch_bytes=scratch)
     context.step(only("qu8_merge_sums"), node, merge, (affine,), scratch_bytes=scratch)
