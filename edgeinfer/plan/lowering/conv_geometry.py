@@ -174,11 +174,12 @@ class FusedConv(NamedTuple):
             scratch_bytes: memory that each worker needs.
             in_place: whether the residual may lie in the output's place.
         """
-        tensors = {"x": self.x, "residual": self.residual, "y": self.y}
         own = conv_values(self.node, self.geometry, self.y_strides)
-        values = {**own, **tensors, **self._normalised_source(context, kernel), **values}
+        own.update(x=self.x, residual=self.residual, y=self.y)
+        own.update(self._normalised_source(context, kernel))
+        own.update(values)
         context.step(
-            kernel, self.node, values, (self.y,), scratch_bytes=scratch_bytes, macs=self.geometry.macs,
+            kernel, self.node, own, (self.y,), scratch_bytes=scratch_bytes, macs=self.geometry.macs,
             in_place=((self.residual, self.y),) if self.residual and in_place else (),
         )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from edgeinfer.graph import FUSED, Node
@@ -38,7 +40,8 @@ def lower_resize(node: Node, context: LoweringContext) -> None:
         scale = out / size
         if scales is not None and scales.size and axis in axes:
             scale = float(scales[axes.index(axis)])
-        table = axis_table(size, out, scale, sampling)
+        key = "axis table", size, out, scale, sampling
+        table = context.once(key, partial(axis_table, size, out, scale, sampling))
         if table.weights.shape[1] > MAX_TAPS:
             raise NotNative(f"{table.weights.shape[1]} source pixels for one")
         picks[axis - 1] = table.indices[:, 0]
