@@ -113,6 +113,12 @@ def first_row_of(p: Any, row_task: Any, high: Any, block: Any, blocks: Any) -> A
     return (2 * blocks * row_task * high + (2 * block + 1) * p.row_tasks) // (2 * blocks * p.row_tasks)
 
 
+@njit(forceinline=True, error_model="numpy")
+def whole_tiles(tiles: Any, tile_rows: Any) -> Any:
+    """Tiles that are computed for so many: whole register tiles."""
+    return (tiles + tile_rows - 1) // tile_rows * tile_rows
+
+
 def frequency_products(arithmetic: WinogradArithmetic) -> Callable[..., None]:
     """``run(...)``: the products of one frequency of a task's tiles with one block of filters.
 
@@ -205,10 +211,6 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             )
             u_index += runs * run * columns
 
-    @njit(forceinline=True, error_model="numpy")
-    def whole_tiles(tiles: Any) -> Any:
-        return (tiles + tile_rows - 1) // tile_rows * tile_rows
-
     def body(p: Any, worker: Any) -> None:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
@@ -227,7 +229,7 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
             row_tiles = first_row_of(p, row_task + 1, high, blocks - 1, blocks) - first_row
             out_row, out_column = first_row * output, column_task * p.task_columns * output
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)
-            tiles = whole_tiles(row_tiles * column_tiles)
+            tiles = whole_tiles(row_tiles * column_tiles, tile_rows)
             patch_rows = (row_tiles * output + taps - 1) * stride
             patch_columns = (column_tiles * output + taps - 1) * stride
             m_pitch = fixed_pitch if fixed_pitch > 0 else tiles * columns + lanes
@@ -252,7 +254,7 @@ def winograd_conv(arithmetic: WinogradArithmetic) -> Callable[..., None]:
                 first_filter = block * filter_units * units * columns
                 multiply(
                     m, m_pitch, tile_pitch, v, (first - first_row) * column_tiles * v_pitch, tiles * v_pitch + lanes, u,
-                    first_filter, whole_tiles(rows * column_tiles), units, v_pitch,
+                    first_filter, whole_tiles(rows * column_tiles, tile_rows), units, v_pitch,
                 )  # fmt: skip
                 transform_back(
                     p, worker, m, m_pitch, tile_pitch, buffer, block, rows, column_tiles, column_tiles, first * output,

@@ -19,7 +19,7 @@ from numba import njit
 
 from edgeinfer.kernels.normalised_patch import NORMALISED_CONV_PARAMS
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import first_row_of, float_arithmetic, frequency_products, parts_of_task
+from edgeinfer.kernels.winograd import first_row_of, float_arithmetic, frequency_products, parts_of_task, whole_tiles
 from edgeinfer.kernels.winograd_transforms import finish_column, output_transform
 from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 
@@ -87,10 +87,6 @@ def f32_winograd1x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
                         spare, 0,
                     )  # fmt: skip
 
-    @njit(forceinline=True, error_model="numpy")
-    def whole_tiles(tiles: Any) -> Any:
-        return (tiles + tile_rows - 1) // tile_rows * tile_rows
-
     def body(p: Any, worker: Any) -> None:
         x, u, channels = floats(worker, p.x), floats(worker, p.w), p.channels
         blocks = (p.out_channels + columns - 1) // columns
@@ -107,7 +103,7 @@ def f32_winograd1x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
             rows = first_row_of(p, row_task + 1, p.out_height, blocks - 1, blocks) - first_row
             out_column = column_task * p.task_columns * OUTPUT
             column_tiles = min(p.task_columns, (p.out_width - out_column + OUTPUT - 1) // OUTPUT)
-            tiles = whole_tiles(rows * column_tiles)
+            tiles = whole_tiles(rows * column_tiles, tile_rows)
             patch_rows, patch_columns = rows + TAPS - 1, column_tiles * OUTPUT + TAPS - 1
             m_pitch = tiles * columns + lanes
             frequency_pitch = (tiles + (TAPS - 1) * column_tiles) * v_pitch + lanes
@@ -130,7 +126,8 @@ def f32_winograd1x2(simd: Simd, tile_rows: int, vectors: int) -> Callable[..., N
                 rows = first_row_of(p, row_task + 1, p.out_height, block, blocks) - first
                 multiply(
                     m, m_pitch, v, (first - first_row) * column_tiles * v_pitch, frequency_pitch, v_pitch, column_tiles,
-                    u, block * FREQUENCIES * TAPS * channels * columns, channels, whole_tiles(rows * column_tiles),
+                    u, block * FREQUENCIES * TAPS * channels * columns, channels,
+                    whole_tiles(rows * column_tiles, tile_rows),
                 )  # fmt: skip
                 write(p, worker, m, m_pitch, spare, block, rows, column_tiles, out_column, y_start + first * p.y_row)
 
