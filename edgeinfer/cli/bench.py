@@ -20,8 +20,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure a model on this machine",
-        description="Measure loading, planning, the first run (which plans once more) and many more, "
-        "with random inputs.",
+        description="Measure loading, planning, the first run and many more, with random inputs.",
         epilog=example_text(
             "edgeinfer bench model.edge --shape image=1x3x360x640 --threads 1",
             "edgeinfer bench model.edge --profile --html steps.html",

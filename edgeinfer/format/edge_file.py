@@ -90,7 +90,7 @@ def read_edge(source: str | Path | bytes, verify: bool = False, ahead: bool = Fa
     Args:
         source: path, or the file's contents.
         verify: also compare the tensors with their checksum.
-        ahead: read all of a file at once, for who will need all of it: a tenth of the time of page after page.
+        ahead: read all of a file at once, for who will need all of it: quicker than page after page.
 
     Raises:
         FormatError: if the file is missing, cut short or damaged; says where.

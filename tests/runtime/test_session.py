@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import edgeinfer.runtime.session as session_module
 from edgeinfer.errors import InputError
 from edgeinfer.ops import run_graph
+from edgeinfer.plan.planner import make_plan
 from edgeinfer.runtime.session import RECENT_PLANS, Session
 
 
@@ -50,6 +52,31 @@ def test_new_shapes_are_planned_and_recent_plans_kept(graph):
         newest = list(session._executors.values())[-1]
         session(x)
         assert list(session._executors.values())[-1] is newest
+
+
+def test_runs_follow_the_plan_that_was_asked_for(graph, monkeypatch):
+    planned = []
+
+    def count_plans(*args):
+        planned.append(make_plan(*args))
+        return planned[-1]
+
+    monkeypatch.setattr(session_module, "make_plan", count_plans)
+    x = picture(1, 4, 9, 7)
+    with Session(graph) as session:
+        plan = session.plan({"x": x.shape})
+        np.testing.assert_allclose(session(x), expected(graph, x), atol=1e-5)
+        assert session.plan({"x": list(x.shape)}) is plan
+        assert planned == [plan]
+        for width in range(10, 10 + RECENT_PLANS + 3):
+            session.plan({"x": (1, 4, 9, width)})
+        x = picture(1, 4, 9, 10)
+        np.testing.assert_allclose(session(x), expected(graph, x), atol=1e-5)
+        assert len(planned) == 1 + RECENT_PLANS + 3 + 1
+        with pytest.raises(InputError, match="there is no input 'z'"):
+            session.plan({"x": x.shape, "z": (1,)})
+    with pytest.raises(InputError, match="the session is closed"):
+        session.plan({"x": x.shape})
 
 
 def test_results_do_not_depend_on_the_number_of_threads(graph):

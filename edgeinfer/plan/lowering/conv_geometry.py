@@ -206,6 +206,8 @@ def pack_bias(conv: FusedConv, context: LoweringContext, kernel: KernelRow) -> s
     groups, group_channels = conv.geometry.groups, conv.geometry.out_channels // conv.geometry.groups
 
     def pack(values: np.ndarray) -> np.ndarray:
+        if group_channels % columns == 0:
+            return values.astype(dtype, copy=False)
         padded = np.zeros((groups, math.ceil(group_channels / columns) * columns), dtype)
         padded[:, :group_channels] = values.reshape(groups, group_channels)
         return padded
