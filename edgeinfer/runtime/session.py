@@ -165,8 +165,9 @@ class Session:
             self._check_open()
             key = tuple(tuple(shapes.get(name, ())) for name in self._graph.inputs)
             executor = self._executors.get(key)
-            if executor is not None and shapes.keys() == self._wanted.keys():
-                return executor.plan
+            known = executor.plan if executor is not None else self._waiting.get(key)
+            if known is not None and shapes.keys() == self._wanted.keys():
+                return known
             plan = self._plan(shapes)
             self._waiting[key] = plan
             if len(self._waiting) > RECENT_PLANS:

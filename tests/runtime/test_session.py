@@ -65,6 +65,7 @@ def test_runs_follow_the_plan_that_was_asked_for(graph, monkeypatch):
     x = picture(1, 4, 9, 7)
     with Session(graph) as session:
         plan = session.plan({"x": x.shape})
+        assert session.plan({"x": x.shape}) is plan
         np.testing.assert_allclose(session(x), expected(graph, x), atol=1e-5)
         assert session.plan({"x": list(x.shape)}) is plan
         assert planned == [plan]
