@@ -25,7 +25,7 @@ from edgeinfer.kernels.conv import CONV_PARAMS
 from edgeinfer.kernels.patch import patch_reader
 from edgeinfer.kernels.products import inner_products
 from edgeinfer.kernels.registry import Simd, kernel_family
-from edgeinfer.kernels.winograd import parts_of_task
+from edgeinfer.kernels.winograd import parts_of_task, whole_tiles
 from edgeinfer.kernels.winograd_transforms import input_transform, inverse_transform, phased_input_transform
 from edgeinfer.simd.pointers import advance, claim, opaque_pointer
 from edgeinfer.simd.tile import TileOps
@@ -153,7 +153,7 @@ def winograd_parts_conv(arithmetic: PartsArithmetic) -> Callable[..., None]:
             out_row, out_column = row_task * p.task_rows * output, column_task * p.task_columns * output
             row_tiles = min(p.task_rows, (p.out_height - out_row + output - 1) // output)
             column_tiles = min(p.task_columns, (p.out_width - out_column + output - 1) // output)
-            padded_columns = (column_tiles + tile_rows - 1) // tile_rows * tile_rows
+            padded_columns = whole_tiles(column_tiles, tile_rows)
             tiles = row_tiles * padded_columns
             patch_rows = row_tiles * output + p.kernel_height - 1
             position_rows = row_tiles * parts_of_tile + parts_down - parts_of_tile
